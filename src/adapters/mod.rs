@@ -1,0 +1,12 @@
+//! One outside thing each, behind a port.
+
+pub mod ci;
+pub mod flock;
+pub mod forge;
+pub mod git;
+pub mod mirror;
+pub mod phase_watch;
+pub mod process;
+pub mod session;
+pub mod store;
+pub mod system_clock;

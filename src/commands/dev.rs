@@ -1,0 +1,14 @@
+//! rig dev (being written)
+use super::{CommandResult, Context};
+pub fn poll(_: &Context, _: crate::cli::PollArgs) -> CommandResult {
+    Err(crate::output::Failure::internal("being written"))
+}
+pub fn agent(_: &Context, _: crate::cli::AgentArgs) -> CommandResult {
+    Err(crate::output::Failure::internal("being written"))
+}
+pub fn start(_: &Context) -> CommandResult {
+    Err(crate::output::Failure::internal("being written"))
+}
+pub fn stop(_: &Context) -> CommandResult {
+    Err(crate::output::Failure::internal("being written"))
+}

@@ -1,0 +1,89 @@
+//! The only place that prints. Human mode writes lines and tables; JSON mode writes one JSON document a line to stdout.
+
+use super::error::Failure;
+use serde::Serialize;
+use std::io::{IsTerminal, Write};
+
+/// Prints for one command.
+#[derive(Debug, Clone, Copy)]
+pub struct Printer {
+    json: bool,
+    colour: bool,
+}
+
+impl Printer {
+    /// Returns a printer; colour only at a terminal and when NO_COLOR is unset or empty.
+    pub fn new(json: bool) -> Self {
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { json, colour: !json && !no_colour && std::io::stdout().is_terminal() }
+    }
+
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Returns whether stdout is a terminal that takes colour and live lines.
+    pub fn is_live(&self) -> bool {
+        self.colour
+    }
+
+    /// Prints a line of data for people; nothing in JSON mode.
+    pub fn line(&self, text: impl AsRef<str>) {
+        if !self.json {
+            write_line(&mut std::io::stdout().lock(), text.as_ref());
+        }
+    }
+
+    /// Prints one JSON document on a line; nothing in human mode.
+    pub fn json(&self, value: &impl Serialize) {
+        if self.json {
+            let text = serde_json::to_string(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
+            write_line(&mut std::io::stdout().lock(), &text);
+        }
+    }
+
+    /// Prints exactly these bytes as data, in both modes.
+    pub fn raw(&self, text: &str) {
+        let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    }
+
+    /// Says something to the person at the terminal, on stderr.
+    pub fn talk(&self, text: impl AsRef<str>) {
+        write_line(&mut std::io::stderr().lock(), text.as_ref());
+    }
+
+    /// Prints a table for people, without borders; nothing in JSON mode.
+    pub fn table(&self, header: &[&str], rows: &[Vec<String>]) {
+        if self.json {
+            return;
+        }
+        let mut table = comfy_table::Table::new();
+        table.load_preset(comfy_table::presets::NOTHING).set_header(header).add_rows(rows);
+        let text = table.to_string();
+        for line in text.lines() {
+            self.line(line.trim_end());
+        }
+    }
+
+    /// Returns text in a colour (an ANSI number such as 32) where colour is wanted.
+    pub fn paint(&self, ansi: u8, text: &str) -> String {
+        if self.colour { format!("\x1b[{ansi}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// Prints a failure: on stderr for people, and in JSON mode also as the last line of stdout.
+    pub fn failure(&self, failure: &Failure) {
+        let mut stderr = std::io::stderr().lock();
+        write_line(&mut stderr, &format!("error: {}", failure.message));
+        if !failure.hint.is_empty() {
+            write_line(&mut stderr, &format!("  hint: {}", failure.hint));
+        }
+        self.json(&serde_json::json!({
+            "error": failure.message, "hint": failure.hint, "exit": failure.exit as u8
+        }));
+    }
+}
+
+/// A closed pipe on the other side is the reader's choice, not an error.
+fn write_line(out: &mut impl Write, text: &str) {
+    let _ = writeln!(out, "{text}");
+}

@@ -1,0 +1,127 @@
+//! The session port: terminal sessions with one coding agent in each. Starting, looking, typing one line, ending.
+//! What a session means for its run is decided elsewhere.
+
+use crate::domain::ids::{Attempt, IssueNumber, ProjectName, RunId};
+use async_trait::async_trait;
+use secrecy::SecretString;
+use std::path::PathBuf;
+
+/// Which session: `dev-<project>-<issue>` on rig's own tmux socket.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SessionName {
+    pub project: ProjectName,
+    pub issue: IssueNumber,
+}
+
+impl SessionName {
+    /// Returns the name as tmux knows it: `dev-PROJECT-ISSUE`.
+    pub fn for_tmux(&self) -> String {
+        format!("dev-{}-{}", self.project, self.issue.0)
+    }
+}
+
+/// Everything that one start of an agent needs.
+#[derive(Debug, Clone)]
+pub struct SessionPlan {
+    pub name: SessionName,
+    pub run: RunId,
+    pub attempt: Attempt,
+    /// The worktree, and the session's working folder.
+    pub worktree: PathBuf,
+    /// The attempt's folder: `phase`, `summary`, `prompt.md`, `env`, `settings.json` lie in it.
+    pub attempt_dir: PathBuf,
+    /// The run's `hooks.jsonl`.
+    pub hooks_file: PathBuf,
+    pub prompt: String,
+    /// UUID of the agent's own session.
+    pub agent_session: String,
+    /// Continue the agent's own session of that id instead of starting it.
+    pub resume: bool,
+    /// Further environment of the agent, beyond what the adapter itself sets (`RIG_*`, `PHASE_FILE`, `SUMMARY_FILE`).
+    pub env: Vec<(String, String)>,
+    /// Served to `git push` through the credential helper, for `remote_url` only; never in the environment.
+    pub push_token: SecretString,
+    pub remote_url: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    /// A session with this name runs this attempt.
+    Alive,
+    /// There is no such session, or its agent has ended.
+    Gone,
+    /// The session of this name belongs to another attempt or run.
+    Other,
+}
+
+/// Whether a line could be typed now, judged from the screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PromptLine {
+    /// The agent's input line is there and empty.
+    Empty,
+    /// Somebody has typed something.
+    HalfTyped,
+    /// No input line: a dialog, a start screen, a shell.
+    Absent,
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SessionError {
+    /// tmux or the agent's program is not installed, or does not run.
+    #[error("{message}")]
+    Unusable { message: String },
+    #[error("session {session}: {message}")]
+    Failed { session: String, message: String },
+}
+
+pub type SessionResult<T> = Result<T, SessionError>;
+
+#[async_trait]
+pub trait Sessions: Send + Sync {
+    /// Starts the session. One of the same attempt that lives already is success; one of another attempt is ended first.
+    async fn start(&self, plan: &SessionPlan) -> SessionResult<()>;
+    /// Returns whether the session lives. An error means unknown, never gone.
+    async fn liveness(&self, name: &SessionName, run: &RunId, attempt: Attempt) -> SessionResult<Liveness>;
+    /// Returns the visible screen and up to `history` lines before it, without colours.
+    async fn screen(&self, name: &SessionName, history: u32) -> SessionResult<String>;
+    /// Judges from a screen whether a line can be typed.
+    fn prompt_line(&self, screen: &str) -> PromptLine;
+    /// Pastes one line (no control characters) in brackets and submits it. What becomes of it is told by the hooks.
+    async fn type_line(&self, name: &SessionName, line: &str) -> SessionResult<()>;
+    /// Ends the session and every process in it. No such session is success.
+    async fn end(&self, name: &SessionName) -> SessionResult<()>;
+}
+
+/// A lifecycle event that the agent's own hook reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookEvent {
+    pub attempt: Attempt,
+    pub kind: HookKind,
+    /// Byte offset in the hooks file behind this event's line.
+    pub offset: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HookKind {
+    SessionStarted {
+        source: String,
+    },
+    /// The agent took a prompt; the text as it took it.
+    PromptTaken {
+        prompt: String,
+    },
+    /// The agent stopped at the end of a turn.
+    TurnEnded {
+        last_message: String,
+        background_tasks: u32,
+    },
+    /// The agent gave up on a turn because of an error of its API.
+    TurnFailed {
+        error: String,
+    },
+    SessionEnded {
+        reason: String,
+    },
+    /// Something happened that only shows that the agent lives.
+    Alive,
+}
