@@ -1,1 +1,3 @@
-//! (being written)
+//! Which issue is worked on next.
+
+pub mod dependencies;
