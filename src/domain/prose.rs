@@ -177,8 +177,11 @@ impl Scanner<'_> {
     fn skip_code(&mut self) -> Option<char> {
         let run = backticks(self.rest());
         let paragraph = self.text.get(self.at..self.paragraph_end)?;
+        if run > BACKTICKS {
+            return None;
+        }
         let mut end = run;
-        while run <= BACKTICKS {
+        loop {
             end += paragraph[end..].find('`')?;
             let closing = backticks(&paragraph[end..]);
             end += closing;
@@ -187,7 +190,6 @@ impl Scanner<'_> {
                 return Some(CODE);
             }
         }
-        None
     }
 
     fn skip_element(&mut self) -> Option<char> {
