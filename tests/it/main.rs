@@ -1,1 +1,7 @@
 //! The integration tests: one binary, one file per story or contract.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it is")]
+
+mod store_contract;
+
+#[path = "../support/store.rs"]
+mod store_support;
