@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it is")]
 
 mod store_contract;
+mod store_processes;
+mod store_sqlite;
 
 #[path = "../support/store.rs"]
 mod store_support;

@@ -13,6 +13,9 @@ const CORRUPT: u32 = 11;
 const FULL: u32 = 13;
 const CANTOPEN: u32 = 14;
 const NOTADB: u32 = 26;
+// Extended codes of I/O errors that are not about writing.
+const IOERR_READ: u32 = 266;
+const IOERR_SHORT_READ: u32 = 522;
 
 /// Returns what an error of SQLite means for the database at `path`.
 pub(super) fn database_error(path: &Path, error: &sqlx::Error) -> StoreError {
@@ -26,6 +29,9 @@ pub(super) fn database_error(path: &Path, error: &sqlx::Error) -> StoreError {
     let code: u32 = database.code().and_then(|code| code.parse().ok()).unwrap_or_default();
     let message = database.message();
     match code & 0xff {
+        IOERR if matches!(code, IOERR_READ | IOERR_SHORT_READ) => {
+            StoreError::Failed { message: format!("{place}: it cannot be read (SQLite code {code})") }
+        }
         FULL => StoreError::NotWritable { message: format!("{place}: the disk is full ({message})") },
         READONLY => StoreError::NotWritable { message: format!("{place}: it is read-only ({message})") },
         PERM => StoreError::NotWritable { message: format!("{place}: no permission ({message})") },
