@@ -289,6 +289,9 @@ async fn nothing_that_the_agents_repository_names_is_run() {
     }
     fs::write(made.path.join("file.txt"), "changed").unwrap();
     fs::write(made.path.join("new.txt"), "new").unwrap();
+    // The trap works: an ordinary git walks into it.
+    git(&made.path, &["status", "--porcelain"]);
+    fs::remove_file(&sign).unwrap();
     let name = branch("fix/issue-1");
     assert_eq!(workspace.inspect(issue(1), &name).await.unwrap().uncommitted, 2);
     workspace.collect(issue(1), &name).await.unwrap();

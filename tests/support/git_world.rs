@@ -1,5 +1,7 @@
 //! A forge's bare repository, a root's git folder and a human's checkout, all in one temporary folder.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
 use rig::{
     adapters::git::{GitPlan, GitWorkspace, NETWORK_TIMEOUT},
     domain::ids::{BranchName, IssueNumber, Sha},

@@ -84,11 +84,16 @@ fn clear_dead(checkouts: &Path) {
         let Some((pid, start)) = name.split('.').nth(1).and_then(|owner| owner.split_once('-')) else { continue };
         let (Ok(pid), Ok(start)) = (pid.parse(), start.parse()) else { continue };
         if process_start(pid) != Some(start) {
-            end_processes_of(&entry.path());
             tracing::info!(checkout = %entry.path().display(), "removing the checkout of a CI run that was killed");
-            stale::delete(&entry.path());
+            remove_checkout(&entry.path());
         }
     }
+}
+
+/// Ends whatever still runs in a checkout, then deletes it.
+pub fn remove_checkout(checkout: &Path) {
+    end_processes_of(checkout);
+    stale::delete(checkout);
 }
 
 /// Ends every process that carries the checkout in its environment: the command of a CI run whose rig was killed, and

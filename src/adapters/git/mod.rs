@@ -15,7 +15,7 @@ mod stale;
 mod url;
 mod worktree;
 
-pub use checkout::CHECKOUT_VARIABLE;
+pub use checkout::{CHECKOUT_VARIABLE, remove_checkout};
 pub use command::NETWORK_TIMEOUT;
 
 use super::mirror;
