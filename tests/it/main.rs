@@ -7,3 +7,11 @@ mod store_sqlite;
 
 #[path = "../support/store.rs"]
 mod store_support;
+
+#[path = "../support/git_world.rs"]
+mod git_world;
+#[path = "../support/status_board.rs"]
+mod status_board;
+
+mod local_ci;
+mod workspace;

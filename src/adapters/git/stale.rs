@@ -1,0 +1,115 @@
+//! What killed processes leave behind: lock files of git, half-made and half-deleted folders.
+
+use super::{command::failed, repositories::make_folder};
+use crate::{domain::ids::BranchName, ports::workspace::WorkspaceResult};
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime},
+};
+
+/// Age at which a lock file of one worktree is taken for one whose git was killed; no session lives while a worktree is
+/// prepared, so this only lets a last git of the old session end.
+const OWN_LOCK_AGE: Duration = Duration::from_secs(2);
+/// Age at which a lock file that other worktrees share is taken for one whose git was killed; git holds them for a moment.
+const SHARED_LOCK_AGE: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Removes lock files that would make every git of the agent fail. Waits for young ones of this worktree to grow up.
+pub(super) async fn clear_locks(admin: &Path, work_git: &Path, branch: &BranchName) {
+    let mut own: Vec<PathBuf> =
+        ["index.lock", "HEAD.lock", "config.worktree.lock"].iter().map(|name| admin.join(name)).collect();
+    own.push(work_git.join(format!("refs/heads/{branch}.lock")));
+    for lock in own {
+        while let Some(age) = age(&lock) {
+            if age >= OWN_LOCK_AGE {
+                remove_lock(&lock);
+                break;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+    for name in ["config.lock", "packed-refs.lock", "shallow.lock", "HEAD.lock"] {
+        let lock = work_git.join(name);
+        if age(&lock).is_some_and(|age| age >= SHARED_LOCK_AGE) {
+            remove_lock(&lock);
+        }
+    }
+}
+
+fn age(path: &Path) -> Option<Duration> {
+    let changed = path.symlink_metadata().ok()?.modified().ok()?;
+    // A time in the future tells nothing of a living git.
+    Some(SystemTime::now().duration_since(changed).unwrap_or(OWN_LOCK_AGE))
+}
+
+fn remove_lock(lock: &Path) {
+    if std::fs::remove_file(lock).is_ok() {
+        tracing::warn!(lock = %lock.display(), "removed the lock file of a git that was killed");
+    }
+}
+
+/// Deletes a file or folder after moving it out of its place in one step. Nothing there is success.
+pub(super) fn discard(path: &Path, git_dir: &Path) -> WorkspaceResult<()> {
+    let trash = git_dir.join("trash");
+    if let Some(moved) = move_into(path, &trash)? {
+        delete(&moved);
+    }
+    // Leftovers of a process that died between moving and deleting.
+    for entry in std::fs::read_dir(&trash).into_iter().flatten().flatten() {
+        delete(&entry.path());
+    }
+    Ok(())
+}
+
+/// Moves something that is in the way to where people can find it. Nothing there is success.
+pub(super) fn set_aside(path: &Path, git_dir: &Path) -> WorkspaceResult<()> {
+    if let Some(moved) = move_into(path, &git_dir.join("aside"))? {
+        tracing::warn!(path = %path.display(), aside = %moved.display(), "set aside what was in the way");
+    }
+    Ok(())
+}
+
+fn move_into(path: &Path, folder: &Path) -> WorkspaceResult<Option<PathBuf>> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    if path.symlink_metadata().is_err() {
+        return Ok(None);
+    }
+    make_folder(folder)?;
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let target = folder.join(format!("{name}.{}.{}.{count}", since_epoch.as_nanos(), std::process::id()));
+    std::fs::rename(path, &target)
+        .map_err(|error| failed(format!("moving {} away", path.display()), &error.to_string()))?;
+    Ok(Some(target))
+}
+
+/// Deletes a tree, also where a build took away the right to write in folders. What cannot be deleted is told and left.
+pub(super) fn delete(path: &Path) {
+    let is_folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());
+    let deleted = if is_folder {
+        std::fs::remove_dir_all(path).or_else(|_| {
+            make_writable(path);
+            std::fs::remove_dir_all(path)
+        })
+    } else {
+        std::fs::remove_file(path)
+    };
+    match deleted {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "cannot be deleted");
+        }
+        _ => {}
+    }
+}
+
+fn make_writable(folder: &Path) {
+    let _ = std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700));
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            make_writable(&entry.path());
+        }
+    }
+}
