@@ -164,8 +164,7 @@ impl fmt::Debug for Api {
 impl Api {
     pub(super) fn new(base: &str, token: SecretString, connections: Connections) -> Result<Self, InvalidConnection> {
         let unusable = |reason: &str| InvalidConnection::Url { reason: reason.to_owned() };
-        let root = Url::parse(&format!("{}/api/v1", base.trim_end_matches('/')))
-            .map_err(|error| unusable(&error.to_string()))?;
+        let mut root = Url::parse(base).map_err(|error| unusable(&error.to_string()))?;
         if !matches!(root.scheme(), "http" | "https") || root.host_str().is_none() {
             return Err(unusable("it must begin with http:// or https:// and a host"));
         }
@@ -174,6 +173,9 @@ impl Api {
         }
         if root.query().is_some() || root.fragment().is_some() {
             return Err(unusable("it must hold no query or fragment"));
+        }
+        if let Ok(mut path) = root.path_segments_mut() {
+            path.pop_if_empty().extend(["api", "v1"]);
         }
         let usable = |c: char| c.is_ascii_graphic();
         if token.expose_secret().is_empty() || !token.expose_secret().chars().all(usable) {
