@@ -15,3 +15,5 @@ mod status_board;
 
 mod local_ci;
 mod workspace;
+
+mod forge_adapter;
