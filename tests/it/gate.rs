@@ -15,15 +15,15 @@ const HEAD: char = 'a';
 const OLD: char = 'b';
 
 fn sha(digit: char) -> Sha {
-    Sha::new(digit.to_string().repeat(40)).unwrap()
+    Sha::new(digit.to_string().repeat(40)).expect("40 hex digits")
 }
 
 fn login(name: &str) -> Login {
-    Login::new(name).unwrap()
+    Login::new(name).expect("a plain name")
 }
 
 fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(1_000_000 + second).unwrap()
+    Timestamp::from_second(1_000_000 + second).expect("a near time")
 }
 
 fn pull_request() -> PullRequest {
@@ -110,7 +110,8 @@ fn codes(snapshot: &GateSnapshot) -> Vec<&'static str> {
     }
 }
 
-type Row = (&'static str, fn(&mut GateSnapshot), &'static [&'static str]);
+type Change = fn(&mut GateSnapshot);
+type Row = (&'static str, Change, &'static [&'static str]);
 
 fn check(rows: &[Row]) {
     let wrong: Vec<_> = rows
@@ -390,7 +391,7 @@ fn the_words_name_what_is_missing() {
 
 #[test]
 fn every_condition_is_needed_by_some_fact() {
-    let broken: [(&str, fn(&mut GateSnapshot)); 8] = [
+    let broken: [(&str, Change); 8] = [
         ("open", |s| s.pull_request.merged = true),
         ("not_draft", |s| s.pull_request.draft = true),
         ("targets_primary", |s| s.pull_request.base_branch = "x".into()),

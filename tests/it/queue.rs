@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const HERE: &str = "acme/widget";
 
+type Change = fn(&mut QueueSnapshot);
+
 fn snapshot(candidates: Vec<Candidate>) -> QueueSnapshot {
     QueueSnapshot {
         repository: HERE.into(),
@@ -45,9 +47,9 @@ fn candidate(number: u64, labels: &[&str], body: &str) -> Candidate {
         body: body.into(),
         labels: labels.iter().map(|label| (*label).to_owned()).collect(),
         state: OpenOrClosed::Open,
-        author: Login::new("ann").unwrap(),
+        author: Login::new("ann").expect("a plain name"),
         assignees: vec![],
-        created_at: Timestamp::from_second(number.cast_signed()).unwrap(),
+        created_at: Timestamp::from_second(number.cast_signed()).expect("a small number"),
         url: String::new(),
     };
     Candidate {
@@ -220,7 +222,7 @@ fn a_candidate_alone_is_decided_by_its_own_facts() {
 
 #[test]
 fn nothing_starts_while_the_project_stands_still() {
-    let rows: [(&str, fn(&mut QueueSnapshot), &str); 11] = [
+    let rows: [(&str, Change, &str); 11] = [
         ("switched off", |s| s.switched_on = Known::Known(false), "switched_off"),
         ("switch unknown", |s| s.switched_on = Known::unknown("x"), "unknown"),
         ("memory low", |s| s.free_memory_mb = Known::Known(1_999), "memory_low"),
@@ -390,7 +392,7 @@ fn planned(number: u64) -> BoxedStrategy<Planned> {
             let list: String = waits_for.iter().map(|number| format!("- #{number}\n")).collect();
             let mut planned = candidate(number, &labels, &format!("Words.\n\n## Dependencies\n{list}"));
             let issue = edit(&mut planned);
-            issue.created_at = Timestamp::from_second(second).unwrap();
+            issue.created_at = Timestamp::from_second(second).expect("a small number");
             issue.state = if closed { OpenOrClosed::Closed } else { OpenOrClosed::Open };
             if lost {
                 planned.issue = Known::unknown("lost");
