@@ -16,6 +16,11 @@ const HIDDEN_ELEMENTS: [&str; 7] = ["blockquote", "strike", "code", "del", "pre"
 static LINK: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"!?\[([^\[\]\n]*)\]\([^()\n]*\)").expect("the pattern is a literal"));
 
+static TAG: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?i)</?(?:details|summary|strong|em|b|i|u|p|br|h[1-6])(?:\s[^<>]*)?/?>")
+        .expect("the pattern is a literal")
+});
+
 /// Returns the prose of a Markdown text, line by line as written, without code (fenced, inline, `<code>`, `<pre>`),
 /// quotes, HTML comments and struck-out text. Marks of lists, headings and emphasis stay.
 pub fn prose(markdown: &str) -> String {
@@ -23,9 +28,10 @@ pub fn prose(markdown: &str) -> String {
     Scanner { lower: text.to_ascii_lowercase(), text: &text, at: 0, paragraph_end: 0, unclosed: BTreeSet::new() }.run()
 }
 
-/// Returns the text without marks of emphasis and with links reduced to their words.
+/// Returns the text without marks of emphasis and tags of layout, and with links reduced to their words.
 pub fn plain(prose: &str) -> String {
-    let text = LINK.replace_all(prose, "$1");
+    let text = TAG.replace_all(prose, "");
+    let text = LINK.replace_all(&text, "$1");
     let mut plain = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
     let mut before = None;
@@ -283,7 +289,7 @@ mod tests {
 
     #[test]
     fn emphasis_and_links_are_reduced_to_their_words() {
-        assert_eq!(plain("**a** _b_ c_d [#4](x) ![y](z)"), "a b c_d #4 y");
+        assert_eq!(plain("**a** _b_ c_d [#4](x) ![y](z) <b>e</b> <x>"), "a b c_d #4 y e <x>");
     }
 
     #[test]

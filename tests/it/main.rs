@@ -17,3 +17,6 @@ mod local_ci;
 mod workspace;
 
 mod forge_adapter;
+
+mod gate;
+mod queue;

@@ -4,9 +4,12 @@
 use super::Claim;
 use crate::domain::issue::{Issue, OpenOrClosed};
 use globset::{GlobBuilder, GlobMatcher};
+use std::sync::LazyLock;
 
 /// Labels that mark an issue as the work of another role, on every project.
 const OTHER_ROLES: [&str; 5] = ["formula", "action", "vision", "bug-report", "prediction/*"];
+static OTHER_ROLE_PATTERNS: LazyLock<Vec<Pattern>> =
+    LazyLock::new(|| OTHER_ROLES.iter().copied().map(Pattern::new).collect());
 
 /// The names of the labels that rig uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +52,7 @@ impl LabelRules {
     /// Returns the rules for these names; labels are compared without regard to case, as forges do.
     pub fn new(names: &LabelNames) -> Self {
         let own = [&names.blocked, &names.underspecified].into_iter().map(|name| Pattern::Exactly(name.clone()));
-        let skip = OTHER_ROLES.iter().copied().chain(names.skip.iter().map(String::as_str)).map(Pattern::new);
+        let skip = names.skip.iter().map(|name| Pattern::new(name));
         Self { names: names.clone(), skip: own.chain(skip).collect() }
     }
 
@@ -63,7 +66,8 @@ impl LabelRules {
         }
         let mut labels: Vec<&String> = issue.labels.iter().collect();
         labels.sort();
-        if let Some(label) = labels.into_iter().find(|label| self.skip.iter().any(|pattern| pattern.is_match(label))) {
+        let patterns = || OTHER_ROLE_PATTERNS.iter().chain(&self.skip);
+        if let Some(label) = labels.into_iter().find(|label| patterns().any(|pattern| pattern.is_match(label))) {
             return Some(NotClaimable::Label(label.clone()));
         }
         match claim {
@@ -82,6 +86,9 @@ impl LabelRules {
 
 impl Pattern {
     fn new(text: &str) -> Self {
+        if !text.contains(['*', '?', '[', '{', '\\']) {
+            return Self::Exactly(text.to_owned());
+        }
         GlobBuilder::new(text)
             .case_insensitive(true)
             .build()
