@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it is")]
 
 mod locks;
+mod redaction;
 mod store_contract;
 mod store_processes;
 mod store_sqlite;
