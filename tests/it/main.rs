@@ -1,6 +1,8 @@
 //! The integration tests: one binary, one file per story or contract.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it is")]
 
+mod locks;
+mod redaction;
 mod store_contract;
 mod store_processes;
 mod store_sqlite;

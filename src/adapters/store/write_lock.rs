@@ -23,10 +23,17 @@ pub(super) struct WriteLock {
     waiting: Option<oneshot::Receiver<io::Result<File>>>,
 }
 
-/// The lock, held until this value is dropped: closing the only descriptor releases it.
+/// The lock, held until this value is dropped.
 #[derive(Debug)]
 pub(super) struct HeldWriteLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for HeldWriteLock {
+    fn drop(&mut self) {
+        // Closing would do, but not while a child of this process is between its fork and its exec.
+        let _ = fs2::FileExt::unlock(&self.file);
+    }
 }
 
 impl WriteLock {
@@ -39,7 +46,7 @@ impl WriteLock {
         if self.waiting.is_none() {
             let file = open(&self.path).map_err(|error| file_error(&self.path, &error))?;
             match fs2::FileExt::try_lock_exclusive(&file) {
-                Ok(()) => return Ok(HeldWriteLock { _file: file }),
+                Ok(()) => return Ok(HeldWriteLock { file }),
                 Err(error) if is_held(&error) => self.waiting = Some(wait_for(file)),
                 Err(error) => return Err(file_error(&self.path, &error)),
             }
@@ -56,7 +63,7 @@ impl WriteLock {
         };
         self.waiting = None;
         match answer {
-            Ok(Ok(file)) => Ok(HeldWriteLock { _file: file }),
+            Ok(Ok(file)) => Ok(HeldWriteLock { file }),
             Ok(Err(error)) => Err(file_error(&self.path, &error)),
             Err(_) => Err(self.thread_lost()),
         }
