@@ -42,6 +42,9 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("RIG_PROJECT", "inside a session: the project, for `rig phase` and `rig hook`"),
     ("RIG_ISSUE", "inside a session: the issue, for `rig phase` and `rig hook`"),
     ("RIG_ATTEMPT", "inside a session: the attempt, for `rig phase` and `rig hook`"),
+    ("RIG_RUN", "inside a session: the run, for `rig hook`"),
+    ("RIG_HOOKS_FILE", "inside a session: where `rig hook` writes"),
+    ("IS_SANDBOX", "1 lets the stand-in agent run as root, as it lets claude"),
     ("PHASE_FILE", "inside a session: the phase file that `rig phase set` writes"),
     ("SUMMARY_FILE", "inside a session: the file for the agent's summary"),
 ];

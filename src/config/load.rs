@@ -38,7 +38,7 @@ pub enum LoadError {
     Several(Vec<String>),
     #[error("there is no project `{name}`")]
     Unknown { name: String, near: Option<String>, known: Vec<String> },
-    #[error("{0}")]
+    #[error("{}", broken(.0))]
     Broken(ProjectProblem),
 }
 
@@ -53,8 +53,19 @@ impl LoadError {
             LoadError::Unknown { near: Some(near), .. } => format!("did you mean `{near}`?"),
             LoadError::Unknown { known, .. } if known.is_empty() => "this root has no project".to_owned(),
             LoadError::Unknown { known, .. } => format!("known are {}", known.join(", ")),
-            LoadError::Broken(_) => String::new(),
+            LoadError::Broken(problem) => match problem.problems.as_slice() {
+                [only] => only.hint.clone(),
+                _ => String::new(),
+            },
         }
+    }
+}
+
+/// A single problem leaves its hint to the error's; several carry theirs themselves.
+fn broken(problem: &ProjectProblem) -> String {
+    match problem.problems.as_slice() {
+        [only] => only.to_string(),
+        _ => problem.to_string(),
     }
 }
 

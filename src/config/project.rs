@@ -80,7 +80,8 @@ fn check_together(settings: &mut Settings) {
         && !reviewers.is_empty()
         && others < *required
     {
-        let message = format!("{required} approvals are required and only {others} of `review.reviewers` can approve");
+        let message =
+            format!("`merge.required_approvals` is {required} and only {others} of `review.reviewers` can approve");
         found.push(("review.reviewers", message, "the author of a pull request, which is the bot, never counts"));
     }
     let rounds = ["review.max_rounds", "limits.review_rounds"].map(|path| settings.get(path));
