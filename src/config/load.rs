@@ -176,8 +176,15 @@ fn readable_environment(root: &Root) -> Environment {
 
 /// Reads all project files with keys, in the order of their names.
 fn read_files(root: &Root, environment: &Environment) -> Vec<File> {
-    let documents: Vec<_> =
-        project_files(&root.projects_dir()).into_iter().map(read_document).filter(|(_, doc)| doc.any_key).collect();
+    let folder = root.projects_dir();
+    let documents: Vec<_> = match project_files(&folder) {
+        Ok(paths) => paths.into_iter().map(read_document).filter(|(_, document)| document.any_key).collect(),
+        // Told as the one broken file there is: no project at all would look like nothing to do.
+        Err(error) => {
+            let problem = Problem::new(&folder, None, format!("cannot be read: {error}"));
+            vec![(folder, Document::unreadable(vec![problem]))]
+        }
+    };
     let alone = documents.len() == 1;
     let mut files: Vec<File> = documents
         .into_iter()
@@ -187,16 +194,22 @@ fn read_files(root: &Root, environment: &Environment) -> Vec<File> {
     files
 }
 
-fn project_files(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let mut paths: Vec<_> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+fn project_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
         // Editors keep `.#name.toml` and the like beside a file that is being written.
-        .filter(|path| path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.')))
-        .collect();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
+            paths.push(path);
+        }
+    }
     paths.sort();
-    paths
+    Ok(paths)
 }
 
 fn read_document(path: PathBuf) -> (PathBuf, Document) {

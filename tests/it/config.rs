@@ -113,6 +113,10 @@ fn every_mistake_is_told_at_its_place_in_words() {
             ],
         ),
         (
+            "repo = 'a/b'\nforge_url = 'https://git.example.org/api/v1/'\n[forge]\nbot = 'b'",
+            &["2:1: `forge_url` names the API, not the forge (leave /api/v1 away)"],
+        ),
+        (
             "{GOOD}[ci]\nprovider = 'local'",
             &["6:1: `ci.provider` = \"local\" needs `ci.command` (such as command = \"make test\")"],
         ),
@@ -293,6 +297,56 @@ fn two_files_with_one_name_are_both_refused_and_both_named() {
     assert_eq!(told.len(), 2);
     for problem in told {
         assert!(problem.contains("`same` is used by projects/a.toml and projects/same.toml"), "{problem}");
+    }
+}
+
+#[test]
+fn a_projects_folder_that_cannot_be_read_is_not_an_empty_one() {
+    let root = TestRoot::new();
+    std::fs::remove_dir(root.path().join("projects")).unwrap();
+    assert!(load(&root, &[TOKEN]).problems.is_empty(), "a missing folder has no projects");
+    std::fs::write(root.path().join("projects"), "").unwrap();
+    assert_eq!(problems(&root, &[TOKEN]), ["cannot be read: Not a directory (os error 20)"]);
+    root.rig(&["--root", ".", "config", "check"]).assert().code(1).stderr(contains("projects: cannot be read"));
+}
+
+#[test]
+fn a_state_folder_that_rig_may_not_use_is_told_with_the_remedy() {
+    let root = TestRoot::new();
+    let state = root.path().join("state");
+    // Root may write anywhere, so for root it is another user's folder, for others a read-only one.
+    let expected = if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&state, Some(65_534), Some(65_534)).unwrap();
+        ["belongs to user 65534, and rig runs as user 0", "chown -R 0 "]
+    } else {
+        std::fs::set_permissions(&state, std::os::unix::fs::PermissionsExt::from_mode(0o500)).unwrap();
+        ["cannot be written", "chmod u+rwx "]
+    };
+    let outcome = root.rig(&["dev", "start"]).assert();
+    outcome.code(1).stderr(contains(expected[0]).and(contains(expected[1])));
+    assert!(!state.join(".dev-active").exists());
+}
+
+proptest::proptest! {
+    /// Whatever is in a file, reading it ends, and every problem lies within it.
+    #[test]
+    fn any_text_is_read_and_every_problem_has_a_place_in_it(
+        text in "(\\[|\\]|=|\"|'|\n|#|,|\\{|\\}|\\.|name|repo|forge|agent|timeout|mirrors|a|1|true| |ü|\\PC){0,60}"
+    ) {
+        let document = config::document::read(Path::new("x.toml"), &text);
+        for problem in &document.problems {
+            let place = problem.place.unwrap();
+            proptest::prop_assert!(place.line <= text.matches('\n').count() + 1, "{problem}");
+        }
+    }
+
+    /// Whatever is in `state/env`, no part of a value is told.
+    #[test]
+    fn no_problem_of_the_env_file_quotes_it(text in "(HUNTER2|=|\"|'|\n|#|export| |\\\\|\\PC){0,40}") {
+        let root = TestRoot::new();
+        root.env_file(&text, 0o600);
+        let told = Environment::default().with_file(&root.root()).err().unwrap_or_default();
+        proptest::prop_assert!(told.iter().all(|problem| !problem.message.contains("HUNTER2")));
     }
 }
 
