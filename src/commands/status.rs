@@ -43,8 +43,9 @@ pub fn run(context: &Context, args: StatusArgs) -> CommandResult {
         check_name(&root, name, seen.as_ref())?;
     }
     let on = switch::is_on(&root);
-    print_json(&context.printer, on, seen.as_ref(), now);
-    context.printer.line(format!("dev loop: {}", if on { "on" } else { "off (rig dev start switches it on)" }));
+    print_json(&context.printer, &root, on, seen.as_ref(), now);
+    let state = if on { "on" } else { "off (rig dev start switches it on)" };
+    context.printer.line(format!("dev loop of {}: {state}", root.path().display()));
     match seen {
         None => context.printer.line("nothing has run yet"),
         Some(seen) => print(&context.printer, &seen, args.all, now),
@@ -147,7 +148,7 @@ fn row(run: &RunRow, driver: Driver, now: Timestamp) -> Vec<String> {
     ]
 }
 
-fn print_json(printer: &Printer, on: bool, seen: Option<&Seen>, now: Timestamp) {
+fn print_json(printer: &Printer, root: &Root, on: bool, seen: Option<&Seen>, now: Timestamp) {
     let runs: Vec<Value> = seen.map_or_else(Vec::new, |seen| {
         let document = |(run, driver): &(RunRow, Driver)| {
             let mut document = json!(run);
@@ -163,7 +164,8 @@ fn print_json(printer: &Printer, on: bool, seen: Option<&Seen>, now: Timestamp) 
         seen.runs.iter().map(document).collect()
     });
     let behind = seen.map(|seen| seen.behind.as_slice()).unwrap_or_default();
-    printer.json(&json!({ "switch": if on { "on" } else { "off" }, "runs": runs, "mirrors_behind": behind }));
+    let switch = if on { "on" } else { "off" };
+    printer.json(&json!({ "root": root.path(), "switch": switch, "runs": runs, "mirrors_behind": behind }));
 }
 
 /// Titles come from the forge: a control character in one must not reach the terminal.

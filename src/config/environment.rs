@@ -23,6 +23,8 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("XDG_STATE_HOME", "its `rig/locks` holds the locks; ~/.local/state when unset"),
     ("HOME", "what `~` stands for"),
     ("PATH", "where git, tmux and the agent are found; handed to the programs that rig starts"),
+    ("TERM", "the kind of terminal, handed to the agent"),
+    ("LANG", "the language of messages, handed to the programs that rig starts"),
     ("NO_COLOR", "no colour when set and not empty"),
     ("FORGE_TOKEN", "the bot's token, unless forge.token_env names another variable"),
     ("FORGE_REPO", "fills repo in a root with one project"),
@@ -42,6 +44,10 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("RIG_PROJECT", "inside a session: the project, for `rig phase` and `rig hook`"),
     ("RIG_ISSUE", "inside a session: the issue, for `rig phase` and `rig hook`"),
     ("RIG_ATTEMPT", "inside a session: the attempt, for `rig phase` and `rig hook`"),
+    ("RIG_RUN", "inside a session: the run, for `rig hook`"),
+    ("RIG_HOOKS_FILE", "inside a session: where `rig hook` writes"),
+    ("IS_SANDBOX", "1 lets the stand-in agent run as root, as it lets claude"),
+    ("CLAUDE_CODE_SANDBOXED", "read by the stand-in agent where claude reads it"),
     ("PHASE_FILE", "inside a session: the phase file that `rig phase set` writes"),
     ("SUMMARY_FILE", "inside a session: the file for the agent's summary"),
 ];
@@ -116,7 +122,9 @@ impl Environment {
 
 /// Reads a file that nobody but this user may read or write.
 fn read_private(path: &Path) -> Result<Option<String>, Problem> {
-    let unreadable = |error: std::io::Error| Problem::new(path, None, format!("cannot be read: {error}"));
+    let unreadable = |error: std::io::Error| {
+        Problem::new(path, None, format!("cannot be read: {error}")).hint("run rig as the user who owns it")
+    };
     let mut file = match std::fs::File::open(path) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {

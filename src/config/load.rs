@@ -38,7 +38,7 @@ pub enum LoadError {
     Several(Vec<String>),
     #[error("there is no project `{name}`")]
     Unknown { name: String, near: Option<String>, known: Vec<String> },
-    #[error("{0}")]
+    #[error("{}", broken(.0))]
     Broken(ProjectProblem),
 }
 
@@ -53,8 +53,19 @@ impl LoadError {
             LoadError::Unknown { near: Some(near), .. } => format!("did you mean `{near}`?"),
             LoadError::Unknown { known, .. } if known.is_empty() => "this root has no project".to_owned(),
             LoadError::Unknown { known, .. } => format!("known are {}", known.join(", ")),
-            LoadError::Broken(_) => String::new(),
+            LoadError::Broken(problem) => match problem.problems.as_slice() {
+                [only] => only.hint.clone(),
+                _ => String::new(),
+            },
         }
+    }
+}
+
+/// A single problem leaves its hint to the error's; several carry theirs themselves.
+fn broken(problem: &ProjectProblem) -> String {
+    match problem.problems.as_slice() {
+        [only] => only.to_string(),
+        _ => problem.to_string(),
     }
 }
 
@@ -165,8 +176,15 @@ fn readable_environment(root: &Root) -> Environment {
 
 /// Reads all project files with keys, in the order of their names.
 fn read_files(root: &Root, environment: &Environment) -> Vec<File> {
-    let documents: Vec<_> =
-        project_files(&root.projects_dir()).into_iter().map(read_document).filter(|(_, doc)| doc.any_key).collect();
+    let folder = root.projects_dir();
+    let documents: Vec<_> = match project_files(&folder) {
+        Ok(paths) => paths.into_iter().map(read_document).filter(|(_, document)| document.any_key).collect(),
+        // Told as the one broken file there is: no project at all would look like nothing to do.
+        Err(error) => {
+            let problem = Problem::new(&folder, None, format!("cannot be read: {error}"));
+            vec![(folder, Document::unreadable(vec![problem]))]
+        }
+    };
     let alone = documents.len() == 1;
     let mut files: Vec<File> = documents
         .into_iter()
@@ -176,16 +194,22 @@ fn read_files(root: &Root, environment: &Environment) -> Vec<File> {
     files
 }
 
-fn project_files(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let mut paths: Vec<_> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+fn project_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
         // Editors keep `.#name.toml` and the like beside a file that is being written.
-        .filter(|path| path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.')))
-        .collect();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
+            paths.push(path);
+        }
+    }
     paths.sort();
-    paths
+    Ok(paths)
 }
 
 fn read_document(path: PathBuf) -> (PathBuf, Document) {

@@ -19,7 +19,7 @@ pub mod settings;
 pub mod text_kind;
 pub mod value;
 
-pub use load::{Explained, LoadError, Loaded, explain, load, load_one, names, one_name};
+pub use load::{Explained, LoadError, Loaded, explain, load, load_one, load_with, names, one_name};
 pub use locate::RootError;
 pub use problem::{Problem, ProjectProblem};
 pub use resolve::{Origin, Setting};

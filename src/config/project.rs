@@ -50,6 +50,10 @@ fn check_together(settings: &mut Settings) {
     };
     let list = |path: &str| list(settings, path).unwrap_or_default();
     let mut found: Vec<(&str, String, &str)> = Vec::new();
+    if text("forge_url").ends_with("/api/v1") {
+        let message = "`forge_url` names the API, not the forge".to_owned();
+        found.push(("forge_url", message, "leave /api/v1 away"));
+    }
     if text("ci.provider") == "local" && settings.value("ci.command").is_none() {
         found.push((
             "ci.provider",
@@ -80,13 +84,13 @@ fn check_together(settings: &mut Settings) {
         && !reviewers.is_empty()
         && others < *required
     {
-        let message = format!("{required} approvals are required and only {others} of `review.reviewers` can approve");
+        let message =
+            format!("`merge.required_approvals` is {required} and only {others} of `review.reviewers` can approve");
         found.push(("review.reviewers", message, "the author of a pull request, which is the bot, never counts"));
     }
     let rounds = ["review.max_rounds", "limits.review_rounds"].map(|path| settings.get(path));
     if let [Some(old), Some(new)] = rounds
         && old.value.is_some()
-        && matches!(new.origin, Origin::File { .. })
         && old.value != new.value
     {
         let message = "`review.max_rounds` and `limits.review_rounds` mean the same and differ".to_owned();
@@ -305,8 +309,7 @@ fn merge(s: &Settings) -> Option<Merge> {
 fn limits(s: &Settings) -> Option<Limits> {
     Some(Limits {
         ci_fixes: count(s, "limits.ci_fixes")?,
-        // The name of the shell original stands in where the present one is left out.
-        review_rounds: count(s, "review.max_rounds").or_else(|| count(s, "limits.review_rounds"))?,
+        review_rounds: count(s, "limits.review_rounds")?,
         respawns: count(s, "limits.respawns")?,
         nudges: count(s, "limits.nudges")?,
         rebases: count(s, "limits.rebases")?,

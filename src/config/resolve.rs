@@ -111,7 +111,18 @@ pub(super) fn resolve(file: &Path, document: &Document, environment: &Environmen
         };
         all.settings.insert(path, setting);
     }
+    follow_old_name(&mut all, "review.max_rounds", "limits.review_rounds");
     all
+}
+
+/// A key under an old name stands in where the file leaves the present one out.
+fn follow_old_name(all: &mut Settings, old: &str, new: &str) {
+    let in_file = |setting: &Setting| matches!(setting.origin, Origin::File { .. });
+    if all.get(new).is_some_and(|setting| !in_file(setting))
+        && let Some(Setting { value: Some(value), origin, .. }) = all.get(old).cloned()
+    {
+        all.set(new, value, origin);
+    }
 }
 
 /// Returns what a key is that the file leaves out.

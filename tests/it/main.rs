@@ -3,6 +3,9 @@
 
 mod locks;
 mod redaction;
+mod architecture;
+mod config;
+mod status;
 mod store_contract;
 mod store_processes;
 mod store_sqlite;
@@ -22,3 +25,5 @@ mod forge_adapter;
 
 mod gate;
 mod queue;
+#[path = "../support/root.rs"]
+mod root_support;
