@@ -2,7 +2,7 @@
 
 use crate::git_world::{World, branch, git, issue};
 use rig::ports::workspace::{MirrorPush, Workspace, WorkspaceError};
-use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, task::Poll, time::Duration};
 
 #[tokio::test]
 async fn a_fresh_worktree_stands_at_the_primary_branch_and_can_push() {
@@ -84,6 +84,12 @@ async fn a_lock_file_of_a_killed_git_does_not_stop_the_next_agent() {
     let made = workspace.prepare(issue(1), &branch("fix/issue-1")).await.unwrap();
     fs::write(world.git_dir().join("work.git/worktrees/1/index.lock"), "").unwrap();
     fs::write(world.git_dir().join("work.git/refs/heads/fix/issue-1.lock"), "").unwrap();
+    fs::write(world.git_dir().join("rig.git/refs/remotes/origin/main.lock"), "").unwrap();
+    fs::File::open(world.git_dir().join("rig.git/refs/remotes/origin/main.lock"))
+        .unwrap()
+        .set_modified(std::time::SystemTime::now() - Duration::from_secs(60))
+        .unwrap();
+    world.push_to_remote("main", "later.txt", "later");
     workspace.prepare(issue(1), &branch("fix/issue-1")).await.unwrap();
     world.commit_in(1, "mine.txt", "works again");
     assert_eq!(git(&made.path, &["status", "--porcelain"]), "");
@@ -297,10 +303,9 @@ async fn nothing_that_the_agents_repository_names_is_run() {
     workspace.collect(issue(1), &name).await.unwrap();
     workspace.rescue(issue(1), &name, "x").await.unwrap().unwrap();
     world.push_to_remote("main", "later.txt", "later");
-    // The rewriting of URLs may make the copy fail; it may not run anything.
-    let _ = workspace.prepare(issue(1), &name).await;
-    let _ = workspace.prepare(issue(2), &branch("fix/issue-2")).await;
-    let _ = workspace.remove(issue(1), &name).await;
+    workspace.prepare(issue(1), &name).await.unwrap();
+    workspace.prepare(issue(2), &branch("fix/issue-2")).await.unwrap();
+    workspace.remove(issue(1), &name).await.unwrap();
     assert!(!sign.exists(), "{}", fs::read_to_string(&sign).unwrap());
 }
 
@@ -429,6 +434,59 @@ async fn many_workspaces_on_one_folder_do_not_disturb_each_other() {
         .collect();
     for task in tasks {
         task.await.unwrap().unwrap();
+    }
+}
+
+/// Lets a future run until it has been polled so many times, then drops it, as a kill would: git ends with it. Returns
+/// whether it came to its end before.
+async fn cut_off<F: Future>(work: F, polls: usize) -> Option<F::Output> {
+    let mut work = Box::pin(work);
+    let mut left = polls;
+    std::future::poll_fn(move |context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        work.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_kill_at_any_moment_of_prepare_is_made_good_by_the_next() {
+    let name = branch("fix/issue-1");
+    for polls in 1.. {
+        let world = World::new();
+        let finished = cut_off(world.workspace().prepare(issue(1), &name), polls).await.is_some();
+        let made = world.workspace().prepare(issue(1), &name).await.unwrap();
+        assert_eq!((git(&made.path, &["status", "--porcelain"]), &made.head), (String::new(), &made.base), "{polls}");
+        assert!(made.path.join("file.txt").exists());
+        if finished {
+            assert!(polls > 10, "nothing was cut off: {polls}");
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_kill_at_any_moment_of_remove_loses_nothing() {
+    let name = branch("fix/issue-1");
+    for polls in (1..).step_by(2) {
+        let world = World::new();
+        let made = world.workspace().prepare(issue(1), &name).await.unwrap();
+        let tip = world.commit_in(1, "mine.txt", "unpushed");
+        fs::write(made.path.join("dirty.txt"), "dirty").unwrap();
+        let finished = cut_off(world.workspace().remove(issue(1), &name), polls).await.is_some();
+        world.workspace().remove(issue(1), &name).await.unwrap();
+        assert!(!made.path.exists());
+        let kept = world.rig_git(&["for-each-ref", "--format=%(refname)", "refs/heads/rig/rescue/"]);
+        assert_eq!(kept, "refs/heads/rig/rescue/1-removed", "{polls}");
+        assert_eq!(world.rig_git(&["show", &format!("{kept}:dirty.txt")]), "dirty");
+        assert_eq!(world.rig_git(&["rev-parse", &format!("{kept}^")]), tip.as_str());
+        if finished {
+            assert!(polls > 10, "nothing was cut off: {polls}");
+            break;
+        }
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::{
     GitWorkspace,
-    command::{failed, is_lock_clash, local, remote, run_local, run_remote},
+    command::{failed, local, remote, run_local, run_remote},
     lock::{self, FolderLock},
+    stale,
 };
 use crate::{
     adapters::process::Program,
@@ -13,13 +14,7 @@ use crate::{
 use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    time::Duration,
 };
-
-/// Attempts at a fetch that finds a lock file of another git, before it is an error.
-const LOCK_CLASH_TRIES: u32 = 5;
-/// Time between them.
-const LOCK_CLASH_PAUSE: Duration = Duration::from_millis(200);
 
 impl GitWorkspace {
     pub(in crate::adapters) fn rig_git(&self) -> PathBuf {
@@ -56,8 +51,6 @@ impl GitWorkspace {
         let rig = self.rig_git();
         if !rig.join("rig-ready").exists() {
             self.init(&rig).await?;
-            // What arrives from a worktree or the network is checked object by object.
-            self.configure(&rig, "transfer.fsckObjects", "true").await?;
             self.borrow_objects(&rig).await;
             write(&rig.join("rig-ready"), "")?;
         }
@@ -70,8 +63,8 @@ impl GitWorkspace {
         let readable = local(&work).args(["config", "--file"]).arg(work.join("config")).args(["--get", "core.bare"]);
         let sound = work.join("HEAD").is_file() && run_local("reading work.git", readable).await.is_ok();
         if !sound {
-            // A configuration that cannot be read is of no use to anybody; refs and objects are kept.
-            let _ = std::fs::remove_file(work.join("config"));
+            // A configuration that cannot be read is of no use to anybody.
+            stale::set_aside(&work.join("config"), &self.plan.git_dir)?;
             self.init(&work).await?;
         }
         let settings = [
@@ -90,6 +83,12 @@ impl GitWorkspace {
             }
         }
         Ok(())
+    }
+
+    /// Makes the configuration of `work.git` anew; refs and objects are kept.
+    pub(super) async fn reset_work_settings(&self) -> WorkspaceResult<()> {
+        stale::set_aside(&self.work_git().join("config"), &self.plan.git_dir)?;
+        self.ensure_work().await
     }
 
     async fn init(&self, folder: &Path) -> WorkspaceResult<()> {
@@ -142,20 +141,8 @@ impl GitWorkspace {
 
     /// Fetches chosen refs from the forge, pruning what the remote no longer has among them.
     pub(super) async fn fetch_refs(&self, what: &str, refs: &[&str]) -> WorkspaceResult<()> {
-        for attempt in 1.. {
-            let fetch = self
-                .ask_remote()
-                .args(["fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head"])
-                .arg(self.remote.url())
-                .args(refs);
-            match run_remote(what, fetch).await {
-                Err(error) if attempt < LOCK_CLASH_TRIES && is_lock_clash(&error) => {
-                    tokio::time::sleep(LOCK_CLASH_PAUSE).await;
-                }
-                result => return result.map(drop),
-            }
-        }
-        Ok(())
+        let fetch = self.ask_remote().args(["fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head"]);
+        run_remote(what, fetch.arg(self.remote.url()).args(refs)).await.map(drop)
     }
 
     /// Returns git for `rig.git` with the way to the forge.
@@ -187,7 +174,8 @@ impl GitWorkspace {
         Ok(output.status.success())
     }
 
-    /// Copies refs from `work.git` into `rig.git` by path; git there runs nothing that `work.git` names.
+    /// Copies refs from `work.git` into `rig.git` by path; git there runs nothing that `work.git` names. What an agent
+    /// made is checked object by object; the forge's own history is not, since many a sound one has old blemishes.
     pub(super) async fn copy_from_work(&self, refs: &[String]) -> WorkspaceResult<()> {
         self.copy_by_path(&self.rig_git(), &self.work_git(), refs).await
     }
@@ -201,7 +189,8 @@ impl GitWorkspace {
         let what = format!("copying from {} to {}", name_of(from), name_of(to));
         // The upload program is named, because the configuration of `to` could name another.
         let fetch = local(to)
-            .args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--upload-pack=git-upload-pack"])
+            .args(["-c", "fetch.fsckObjects=true", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"])
+            .arg("--upload-pack=git-upload-pack")
             .arg(from)
             .args(refs);
         run_local(what, fetch).await.map(drop)

@@ -14,6 +14,11 @@ use std::{
 const OWN_LOCK_AGE: Duration = Duration::from_secs(2);
 /// Age at which a lock file that other worktrees share is taken for one whose git was killed; git holds them for a moment.
 const SHARED_LOCK_AGE: Duration = Duration::from_secs(30);
+/// Age at which a lock file that rig itself runs into is taken for one whose git was killed: rig's own changes are made one
+/// after another under a lock, so only a git that outlived its rig, or an agent's, could hold it.
+const CLASH_LOCK_AGE: Duration = Duration::from_secs(10);
+/// Age at which a temporary folder has no living owner: longer than any git command may take.
+const TEMPORARY_AGE: Duration = Duration::from_secs(3600);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Removes lock files that would make every git of the agent fail. Waits for young ones of this worktree to grow up.
@@ -35,6 +40,16 @@ pub(super) async fn clear_locks(admin: &Path, work_git: &Path, branch: &BranchNa
         if age(&lock).is_some_and(|age| age >= SHARED_LOCK_AGE) {
             remove_lock(&lock);
         }
+    }
+}
+
+/// Removes the lock file that git says is in its way, if it lies in a repository of rig's and nobody can hold it any more.
+pub(super) fn clear_lock_named_in(message: &str) {
+    let Some((_, rest)) = message.split_once("nable to create '") else { return };
+    let Some(lock) = rest.split_once(".lock'").map(|(path, _)| PathBuf::from(format!("{path}.lock"))) else { return };
+    let is_ours = lock.components().any(|part| part.as_os_str() == "rig.git" || part.as_os_str() == "work.git");
+    if is_ours && age(&lock).is_some_and(|age| age >= CLASH_LOCK_AGE) {
+        remove_lock(&lock);
     }
 }
 
@@ -69,6 +84,18 @@ pub(super) fn set_aside(path: &Path, git_dir: &Path) -> WorkspaceResult<()> {
         tracing::warn!(path = %path.display(), aside = %moved.display(), "set aside what was in the way");
     }
     Ok(())
+}
+
+/// Returns a new temporary folder on the same disk as the repositories, after clearing those of killed processes.
+pub(super) fn temporary_folder(git_dir: &Path) -> WorkspaceResult<tempfile::TempDir> {
+    let parent = git_dir.join("tmp");
+    make_folder(&parent)?;
+    for entry in std::fs::read_dir(&parent).into_iter().flatten().flatten() {
+        if age(&entry.path()).is_some_and(|age| age >= TEMPORARY_AGE) {
+            delete(&entry.path());
+        }
+    }
+    tempfile::tempdir_in(&parent).map_err(|error| failed("making a temporary folder", &error.to_string()))
 }
 
 fn move_into(path: &Path, folder: &Path) -> WorkspaceResult<Option<PathBuf>> {

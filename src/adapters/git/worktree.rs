@@ -46,7 +46,11 @@ impl GitWorkspace {
         {
             let _work = self.lock_work().await?;
             self.ensure_work().await?;
-            self.give_remote_branches().await?;
+            if let Err(error) = self.give_remote_branches().await {
+                tracing::warn!(%error, "the settings in work.git stand in the way and are made anew");
+                self.reset_work_settings().await?;
+                self.give_remote_branches().await?;
+            }
         }
         if let Found::OtherBranch(other) = self.look(issue, branch).await? {
             self.remove_worktree(issue, &other).await?;
