@@ -64,7 +64,7 @@ impl GitWorkspace {
         let sound = work.join("HEAD").is_file() && run_local("reading work.git", readable).await.is_ok();
         if !sound {
             // A configuration that cannot be read is of no use to anybody.
-            stale::set_aside(&work.join("config"), &self.plan.git_dir)?;
+            stale::set_aside(&work.join("config"), &self.plan.git_dir.join("aside"))?;
             self.init(&work).await?;
         }
         let settings = [
@@ -87,7 +87,7 @@ impl GitWorkspace {
 
     /// Makes the configuration of `work.git` anew; refs and objects are kept.
     pub(super) async fn reset_work_settings(&self) -> WorkspaceResult<()> {
-        stale::set_aside(&self.work_git().join("config"), &self.plan.git_dir)?;
+        stale::set_aside(&self.work_git().join("config"), &self.plan.git_dir.join("aside"))?;
         self.ensure_work().await
     }
 

@@ -69,7 +69,7 @@ impl GitWorkspace {
         let _rig = self.lock_rig().await?;
         let (head, tip) = self.collect_branch(issue, branch).await?;
         let path = self.worktree_path(issue);
-        let has_files = self.handed_out(issue).exists() && path.is_dir();
+        let has_files = !self.unfinished(issue).exists() && path.is_dir();
         let Some(head) = head.or_else(|| tip.clone()) else {
             let nothing = "its branch and HEAD are gone, so that its files have no commit to stand on";
             return if has_files { Err(failed(format!("rescuing {}", path.display()), nothing)) } else { Ok(None) };

@@ -65,22 +65,19 @@ fn remove_lock(lock: &Path) {
     }
 }
 
-/// Deletes a file or folder after moving it out of its place in one step. Nothing there is success.
-pub(super) fn discard(path: &Path, git_dir: &Path) -> WorkspaceResult<()> {
-    let trash = git_dir.join("trash");
-    if let Some(moved) = move_into(path, &trash)? {
-        delete(&moved);
-    }
-    // Leftovers of a process that died between moving and deleting.
-    for entry in std::fs::read_dir(&trash).into_iter().flatten().flatten() {
+/// Deletes a file or folder after moving it into `trash` in one step. Nothing there is success.
+pub(super) fn discard(path: &Path, trash: &Path) -> WorkspaceResult<()> {
+    move_into(path, trash)?;
+    // Also the leftovers of a process that died between moving and deleting.
+    for entry in std::fs::read_dir(trash).into_iter().flatten().flatten() {
         delete(&entry.path());
     }
     Ok(())
 }
 
-/// Moves something that is in the way to where people can find it. Nothing there is success.
-pub(super) fn set_aside(path: &Path, git_dir: &Path) -> WorkspaceResult<()> {
-    if let Some(moved) = move_into(path, &git_dir.join("aside"))? {
+/// Moves something that is in the way into `folder`, where people can find it. Nothing there is success.
+pub(super) fn set_aside(path: &Path, folder: &Path) -> WorkspaceResult<()> {
+    if let Some(moved) = move_into(path, folder)? {
         tracing::warn!(path = %path.display(), aside = %moved.display(), "set aside what was in the way");
     }
     Ok(())
