@@ -14,7 +14,11 @@ use crate::{
 use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+/// Time for a whole history to come or go. One that stands still is given up much earlier (`http.lowSpeedTime`).
+const FIRST_TRANSFER_TIMEOUT: Duration = Duration::from_secs(600);
 
 impl GitWorkspace {
     pub(in crate::adapters) fn rig_git(&self) -> PathBuf {
@@ -112,10 +116,8 @@ impl GitWorkspace {
         let Some(repo_root) = &self.plan.repo_root else { return };
         let primary = &self.plan.primary_branch;
         for refs in ["+refs/remotes/*:refs/rig/lent/*".to_owned(), format!("+refs/heads/{primary}:refs/rig/lent/own")] {
-            let fetch = local(rig)
-                .args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--upload-pack=git-upload-pack"])
-                .arg(repo_root)
-                .arg(refs);
+            let fetch =
+                local(rig).args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]).arg(repo_root).arg(refs);
             if let Err(error) = run_local("borrowing objects", fetch).await {
                 tracing::debug!(%error, repo_root = %repo_root.display(), "nothing borrowed from repo_root");
             }
@@ -132,17 +134,30 @@ impl GitWorkspace {
     pub(super) async fn fetch_locked(&self) -> WorkspaceResult<Sha> {
         self.ensure_rig().await?;
         let what = format!("fetching from {}", self.remote.url());
-        self.fetch_refs(&what, &["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"]).await?;
         let primary = &self.plan.primary_branch;
+        let is_first = self.resolve(&self.rig_git(), &self.tracking_ref(primary)).await?.is_none();
+        let limit = self.transfer_limit(is_first);
+        self.fetch_refs(&what, limit, &["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"]).await?;
         self.resolve(&self.rig_git(), &self.tracking_ref(primary))
             .await?
             .ok_or_else(|| failed(what, &format!("the remote has no branch `{primary}` (see `primary_branch`)")))
     }
 
     /// Fetches chosen refs from the forge, pruning what the remote no longer has among them.
-    pub(super) async fn fetch_refs(&self, what: &str, refs: &[&str]) -> WorkspaceResult<()> {
-        let fetch = self.ask_remote().args(["fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head"]);
+    pub(super) async fn fetch_refs(&self, what: &str, limit: Duration, refs: &[&str]) -> WorkspaceResult<()> {
+        let fetch = self.ask_remote().timeout(limit).args([
+            "fetch",
+            "--quiet",
+            "--prune",
+            "--no-tags",
+            "--no-write-fetch-head",
+        ]);
         run_remote(what, fetch.arg(self.remote.url()).args(refs)).await.map(drop)
+    }
+
+    /// Returns the time that moving objects may take: the first time it is the whole history.
+    pub(in crate::adapters) fn transfer_limit(&self, is_first: bool) -> Duration {
+        if is_first { FIRST_TRANSFER_TIMEOUT.max(self.plan.network_timeout) } else { self.plan.network_timeout }
     }
 
     /// Returns git for `rig.git` with the way to the forge.
@@ -187,10 +202,8 @@ impl GitWorkspace {
 
     async fn copy_by_path(&self, to: &Path, from: &Path, refs: &[String]) -> WorkspaceResult<()> {
         let what = format!("copying from {} to {}", name_of(from), name_of(to));
-        // The upload program is named, because the configuration of `to` could name another.
         let fetch = local(to)
             .args(["-c", "fetch.fsckObjects=true", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"])
-            .arg("--upload-pack=git-upload-pack")
             .arg(from)
             .args(refs);
         run_local(what, fetch).await.map(drop)

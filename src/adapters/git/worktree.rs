@@ -103,7 +103,7 @@ impl GitWorkspace {
     /// Copies the branches of the forge, as rig knows them, to where the agent sees them as `origin/...`.
     async fn give_remote_branches(&self) -> WorkspaceResult<()> {
         let fetch = local(&self.work_git())
-            .args(["fetch", "--quiet", "--prune", "--no-write-fetch-head", "--upload-pack=git-upload-pack"])
+            .args(["fetch", "--quiet", "--prune", "--no-write-fetch-head"])
             .arg(self.rig_git())
             .arg("+refs/remotes/origin/*:refs/remotes/origin/*");
         run_local("copying from rig.git to work.git", fetch).await.map(drop)
