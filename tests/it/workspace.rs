@@ -111,6 +111,30 @@ async fn a_lock_file_of_a_killed_git_does_not_stop_the_next_agent() {
 }
 
 #[tokio::test]
+async fn a_lock_file_of_a_living_git_is_left_alone() {
+    let world = World::new();
+    let workspace = world.workspace();
+    let made = workspace.prepare(issue(1), &branch("fix/issue-1")).await.unwrap();
+    let lock = world.git_dir().join("work.git/worktrees/1/index.lock");
+    fs::write(&lock, "").unwrap();
+    fs::File::open(&lock).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    // Waits for its input as long as that is held open.
+    let mut living = std::process::Command::new("git")
+        .args(["cat-file", "--batch"])
+        .current_dir(&made.path)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    workspace.prepare(issue(1), &branch("fix/issue-1")).await.unwrap();
+    assert!(lock.exists());
+    drop(living.stdin.take());
+    living.wait().unwrap();
+    workspace.prepare(issue(1), &branch("fix/issue-1")).await.unwrap();
+    assert!(!lock.exists());
+}
+
+#[tokio::test]
 async fn a_worktree_that_was_never_finished_is_made_anew() {
     let world = World::new();
     let workspace = world.workspace();

@@ -9,8 +9,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Age at which a lock file of one worktree is taken for one whose git was killed; no session lives while a worktree is
-/// prepared, so this only lets a last git of the old session end.
+/// Age at which a lock file of one worktree is taken for one whose git was killed, when no git runs in the worktree: one
+/// that was started from elsewhere (`git -C`) has this long to end.
 const OWN_LOCK_AGE: Duration = Duration::from_secs(2);
 /// Age at which a lock file that other worktrees share is taken for one whose git was killed; git holds them for a moment.
 const SHARED_LOCK_AGE: Duration = Duration::from_secs(30);
@@ -21,8 +21,12 @@ const CLASH_LOCK_AGE: Duration = Duration::from_secs(10);
 const TEMPORARY_AGE: Duration = Duration::from_secs(3600);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Removes lock files that would make every git of the agent fail. Waits for young ones of this worktree to grow up.
-pub(super) async fn clear_locks(admin: &Path, work_git: &Path, branch: &BranchName) {
+/// Removes lock files that would make every git of the agent fail. Waits for young ones of this worktree to grow up. While
+/// a git runs in the worktree its locks are no leftovers: a commit with slow checks holds one for minutes.
+pub(super) async fn clear_locks(worktree: &Path, admin: &Path, work_git: &Path, branch: &BranchName) {
+    if git_runs_in(worktree) {
+        return;
+    }
     let mut own: Vec<PathBuf> =
         ["index.lock", "HEAD.lock", "config.worktree.lock"].iter().map(|name| admin.join(name)).collect();
     own.push(work_git.join(format!("refs/heads/{branch}.lock")));
@@ -41,6 +45,15 @@ pub(super) async fn clear_locks(admin: &Path, work_git: &Path, branch: &BranchNa
             remove_lock(&lock);
         }
     }
+}
+
+/// Returns whether a process named git has its working folder there.
+fn git_runs_in(worktree: &Path) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.map(|entry| entry.path()).any(|process| {
+        std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(worktree))
+            && std::fs::read_to_string(process.join("comm")).is_ok_and(|name| name.starts_with("git"))
+    })
 }
 
 /// Removes the lock file that git says is in its way, if it lies in a repository of rig's and nobody can hold it any more.

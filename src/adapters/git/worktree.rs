@@ -62,8 +62,8 @@ impl GitWorkspace {
             self.remove_worktree(issue, &other).await?;
         }
         let _work = self.lock_work().await?;
-        stale::clear_locks(&self.admin_dir(issue), &self.work_git(), branch).await;
         let path = self.worktree_path(issue);
+        stale::clear_locks(&path, &self.admin_dir(issue), &self.work_git(), branch).await;
         match self.look(issue, branch).await? {
             Found::Usable => {}
             Found::Unlinked => self.link(issue, branch, &base).await?,
