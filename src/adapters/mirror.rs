@@ -20,9 +20,14 @@ struct PushedRef<'a> {
 pub(super) async fn push(workspace: &GitWorkspace, name: &str, url: &str, commit: &Sha) -> WorkspaceResult<MirrorPush> {
     workspace.ensure_for_mirror(commit).await?;
     let primary = workspace.primary_ref();
-    let call = workspace.mirror_call(url).args(["push", "--porcelain", "--no-verify", "--end-of-options"]);
-    let call = call.arg(command::address(url)).arg(format!("{commit}:{primary}")).arg("refs/tags/*:refs/tags/*");
     let what = format!("pushing to mirror `{name}` ({})", command::address(url));
+    let before = match workspace.mirror_tip(url).await {
+        Ok(tip) => tip,
+        Err(error) => return Ok(MirrorPush::Failed(format!("{what}: {error}"))),
+    };
+    let call = workspace.mirror_call(url).timeout(workspace.transfer_limit(before.is_none()));
+    let call = call.args(["push", "--porcelain", "--no-verify", "--end-of-options"]);
+    let call = call.arg(command::address(url)).arg(format!("{commit}:{primary}")).arg("refs/tags/*:refs/tags/*");
     let output = match call.run().await {
         Ok(output) => output,
         Err(error) => return Ok(MirrorPush::Failed(command::told(&what, error))),

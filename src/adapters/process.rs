@@ -4,6 +4,7 @@
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     ffi::{OsStr, OsString},
+    fmt,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -31,7 +32,7 @@ pub enum ProcessError {
 }
 
 /// A program to run.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Program {
     program: OsString,
     args: Vec<OsString>,
@@ -42,6 +43,20 @@ pub struct Program {
     timeout: Duration,
     output_cap: usize,
     keep_tail: bool,
+}
+
+impl fmt::Debug for Program {
+    /// Leaves out values of the environment and the input: a token may be in them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let env: Vec<_> = self.env.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Program")
+            .field("program", &self.program)
+            .field("args", &self.args)
+            .field("cwd", &self.cwd)
+            .field("env", &env)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a program that ended said.
@@ -239,6 +254,14 @@ impl Program {
         let mut command = std::process::Command::new(&self.program);
         self.apply(&mut command);
         start_error(&program, &command.exec())
+    }
+
+    /// Returns the arguments and the environment that the program would be started with.
+    #[cfg(test)]
+    pub(crate) fn parts(&self) -> (Vec<String>, Vec<(String, Option<String>)>) {
+        let text = |text: &OsString| text.to_string_lossy().into_owned();
+        let env = self.env.iter().map(|(name, value)| (text(name), value.as_ref().map(text)));
+        (self.args.iter().map(text).collect(), env.collect())
     }
 
     fn command(&self) -> std::process::Command {

@@ -2,7 +2,7 @@
 
 use crate::git_world::{World, branch, git, issue};
 use rig::ports::workspace::{MirrorPush, Workspace, WorkspaceError};
-use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, task::Poll, time::Duration};
 
 #[tokio::test]
 async fn a_fresh_worktree_stands_at_the_primary_branch_and_can_push() {
@@ -64,6 +64,21 @@ async fn collected_work_survives_the_loss_of_the_agents_repository() {
 }
 
 #[tokio::test]
+async fn work_in_a_worktree_survives_the_loss_of_all_of_rigs_repositories() {
+    let world = World::new();
+    let workspace = world.workspace();
+    let made = workspace.prepare(issue(1), &branch("fix/issue-1")).await.unwrap();
+    world.commit_in(1, "mine.txt", "unpushed");
+    fs::write(made.path.join("dirty.txt"), "dirty").unwrap();
+    fs::remove_dir_all(world.git_dir()).unwrap();
+    // Without any commit to stand on nothing can be rescued, so nothing is removed.
+    assert!(workspace.remove(issue(1), &branch("fix/issue-1")).await.is_err());
+    let again = workspace.prepare(issue(1), &branch("fix/issue-1")).await.unwrap();
+    assert_eq!(again.head, again.base);
+    assert_eq!(git(&made.path, &["status", "--porcelain"]), "?? dirty.txt\n?? mine.txt");
+}
+
+#[tokio::test]
 async fn a_worktree_whose_link_was_destroyed_keeps_its_files() {
     let world = World::new();
     let workspace = world.workspace();
@@ -84,9 +99,39 @@ async fn a_lock_file_of_a_killed_git_does_not_stop_the_next_agent() {
     let made = workspace.prepare(issue(1), &branch("fix/issue-1")).await.unwrap();
     fs::write(world.git_dir().join("work.git/worktrees/1/index.lock"), "").unwrap();
     fs::write(world.git_dir().join("work.git/refs/heads/fix/issue-1.lock"), "").unwrap();
+    fs::write(world.git_dir().join("rig.git/refs/remotes/origin/main.lock"), "").unwrap();
+    fs::File::open(world.git_dir().join("rig.git/refs/remotes/origin/main.lock"))
+        .unwrap()
+        .set_modified(std::time::SystemTime::now() - Duration::from_secs(60))
+        .unwrap();
+    world.push_to_remote("main", "later.txt", "later");
     workspace.prepare(issue(1), &branch("fix/issue-1")).await.unwrap();
     world.commit_in(1, "mine.txt", "works again");
     assert_eq!(git(&made.path, &["status", "--porcelain"]), "");
+}
+
+#[tokio::test]
+async fn a_lock_file_of_a_living_git_is_left_alone() {
+    let world = World::new();
+    let workspace = world.workspace();
+    let made = workspace.prepare(issue(1), &branch("fix/issue-1")).await.unwrap();
+    let lock = world.git_dir().join("work.git/worktrees/1/index.lock");
+    fs::write(&lock, "").unwrap();
+    fs::File::open(&lock).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    // Waits for its input as long as that is held open.
+    let mut living = std::process::Command::new("git")
+        .args(["cat-file", "--batch"])
+        .current_dir(&made.path)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    workspace.prepare(issue(1), &branch("fix/issue-1")).await.unwrap();
+    assert!(lock.exists());
+    drop(living.stdin.take());
+    living.wait().unwrap();
+    workspace.prepare(issue(1), &branch("fix/issue-1")).await.unwrap();
+    assert!(!lock.exists());
 }
 
 #[tokio::test]
@@ -95,7 +140,7 @@ async fn a_worktree_that_was_never_finished_is_made_anew() {
     let workspace = world.workspace();
     workspace.prepare(issue(1), &branch("fix/issue-1")).await.unwrap();
     // As if rig had been killed in the middle of the first checkout.
-    fs::remove_file(world.git_dir().join("handed-out/1")).unwrap();
+    fs::write(world.git_dir().join("unfinished/1"), "").unwrap();
     fs::remove_file(world.worktree(1).join("file.txt")).unwrap();
     fs::remove_file(world.git_dir().join("work.git/worktrees/1/index")).unwrap();
     let again = workspace.prepare(issue(1), &branch("fix/issue-1")).await.unwrap();
@@ -227,6 +272,8 @@ async fn copied_files_reach_the_worktree_and_never_a_rescue() {
     });
     let made = workspace.prepare(issue(1), &branch("fix/issue-1")).await.unwrap();
     assert_eq!(fs::read_to_string(made.path.join("conf/local.toml")).unwrap(), "x = 1");
+    // Objects came from the checkout before the forge was asked for the rest.
+    assert_ne!(world.rig_git(&["for-each-ref", "refs/rig/lent/"]), "");
     assert_eq!(git(&made.path, &["status", "--porcelain"]), "");
     // Also when the agent has overruled the ignoring.
     git(&made.path, &["add", "--force", ".env"]);
@@ -283,7 +330,6 @@ async fn nothing_that_the_agents_repository_names_is_run() {
         ("protocol.allow", "always"),
         ("uploadpack.packObjectsHook", &evil),
         (&format!("remote.{rig_git}.uploadpack"), &evil),
-        (&format!("url.ext::{evil} .insteadOf"), &rig_git),
     ] {
         git(&work, &["config", key, value]);
     }
@@ -297,10 +343,10 @@ async fn nothing_that_the_agents_repository_names_is_run() {
     workspace.collect(issue(1), &name).await.unwrap();
     workspace.rescue(issue(1), &name, "x").await.unwrap().unwrap();
     world.push_to_remote("main", "later.txt", "later");
-    // The rewriting of URLs may make the copy fail; it may not run anything.
-    let _ = workspace.prepare(issue(1), &name).await;
-    let _ = workspace.prepare(issue(2), &branch("fix/issue-2")).await;
-    let _ = workspace.remove(issue(1), &name).await;
+    workspace.prepare(issue(1), &name).await.unwrap();
+    workspace.remove(issue(1), &name).await.unwrap();
+    git(&work, &["config", &format!("url.ext::{evil} .insteadOf"), &rig_git]);
+    workspace.prepare(issue(2), &branch("fix/issue-2")).await.unwrap();
     assert!(!sign.exists(), "{}", fs::read_to_string(&sign).unwrap());
 }
 
@@ -429,6 +475,59 @@ async fn many_workspaces_on_one_folder_do_not_disturb_each_other() {
         .collect();
     for task in tasks {
         task.await.unwrap().unwrap();
+    }
+}
+
+/// Lets a future run until it has been polled so many times, then drops it, as a kill would: git ends with it. Returns
+/// whether it came to its end before.
+async fn cut_off<F: Future>(work: F, polls: usize) -> Option<F::Output> {
+    let mut work = Box::pin(work);
+    let mut left = polls;
+    std::future::poll_fn(move |context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        work.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_kill_at_any_moment_of_prepare_is_made_good_by_the_next() {
+    let name = branch("fix/issue-1");
+    for polls in (1..).step_by(2) {
+        let world = World::new();
+        let finished = cut_off(world.workspace().prepare(issue(1), &name), polls).await.is_some();
+        let made = world.workspace().prepare(issue(1), &name).await.unwrap();
+        assert_eq!((git(&made.path, &["status", "--porcelain"]), &made.head), (String::new(), &made.base), "{polls}");
+        assert!(made.path.join("file.txt").exists());
+        if finished {
+            assert!(polls > 10, "nothing was cut off: {polls}");
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_kill_at_any_moment_of_remove_loses_nothing() {
+    let name = branch("fix/issue-1");
+    for polls in (1..).step_by(2) {
+        let world = World::new();
+        let made = world.workspace().prepare(issue(1), &name).await.unwrap();
+        let tip = world.commit_in(1, "mine.txt", "unpushed");
+        fs::write(made.path.join("dirty.txt"), "dirty").unwrap();
+        let finished = cut_off(world.workspace().remove(issue(1), &name), polls).await.is_some();
+        world.workspace().remove(issue(1), &name).await.unwrap();
+        assert!(!made.path.exists());
+        let kept = world.rig_git(&["for-each-ref", "--format=%(refname)", "refs/heads/rig/rescue/"]);
+        assert_eq!(kept, "refs/heads/rig/rescue/1-removed", "{polls}");
+        assert_eq!(world.rig_git(&["show", &format!("{kept}:dirty.txt")]), "dirty");
+        assert_eq!(world.rig_git(&["rev-parse", &format!("{kept}^")]), tip.as_str());
+        if finished {
+            assert!(polls > 10, "nothing was cut off: {polls}");
+            break;
+        }
     }
 }
 

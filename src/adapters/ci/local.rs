@@ -43,7 +43,9 @@ const POST_TRIES: usize = 3;
 /// Exit code of a program that the shell saw killed by SIGKILL: out of memory, or somebody's hand.
 const KILLED: i32 = 128 + 9;
 /// Variables that the command gets as rig has them; `env_allow` adds to them.
-const PASSED_ON: &[&str] = &["PATH", "HOME", "LANG"];
+const PASSED_ON: &[&str] = &["PATH", "HOME"];
+/// Language of the command's output where rig's own environment, as under cron, names none.
+const DEFAULT_LANG: &str = "C.UTF-8";
 
 /// What local CI is made from.
 pub struct LocalCiPlan {
@@ -101,7 +103,12 @@ impl LocalCi {
                 program = program.env(name, value);
             }
         }
-        let program = program.env("CI", "true").env("GIT_TERMINAL_PROMPT", "0").env(CHECKOUT_VARIABLE, checkout);
+        let lang = std::env::var_os("LANG").unwrap_or_else(|| DEFAULT_LANG.into());
+        let program = program
+            .env("LANG", lang)
+            .env("CI", "true")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env(CHECKOUT_VARIABLE, checkout);
         program.timeout(self.plan.timeout).output_cap(LOG_CAP).keep_tail()
     }
 

@@ -45,7 +45,7 @@ impl GitWorkspace {
             return Ok(());
         }
         let what = format!("fetching commit {commit} from {}", self.remote.url());
-        self.fetch_refs(&what, &[&format!("+{commit}:refs/rig/ci/{commit}")]).await
+        self.fetch_refs(&what, self.plan.network_timeout, &[&format!("+{commit}:refs/rig/ci/{commit}")]).await
     }
 
     async fn fill(&self, path: &Path, commit: &Sha) -> WorkspaceResult<()> {

@@ -1,18 +1,28 @@
 //! How git is called: with nothing of the surroundings but what it needs to find its way, without hooks, prompts or
 //! configuration that rig did not choose. A token reaches only the commands that are built for a remote, by environment.
 
-use super::url::{Remote, without_credentials};
+use super::{
+    stale,
+    url::{Remote, without_credentials},
+};
 use crate::{
     adapters::process::{Output, ProcessError, Program},
     ports::workspace::WorkspaceError,
 };
 use secrecy::ExposeSecret;
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// Time that a local git command may take: reading and writing a large working tree is the slowest.
 pub(super) const LOCAL_TIMEOUT: Duration = Duration::from_secs(300);
 /// Time that a command which talks to a remote may take.
 pub const NETWORK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a lock file may be in the way: longer than the age at which it is taken for a killed git's.
+const LOCK_CLASH_PATIENCE: Duration = Duration::from_secs(15);
+const LOCK_CLASH_PAUSE: Duration = Duration::from_millis(200);
 
 /// Variables that git and ssh need to reach a remote as the user would; none of them is a token of rig's.
 const PASSED_ON: &[&str] = &[
@@ -110,16 +120,40 @@ fn bare_call() -> Program {
 /// Runs a local git command; any failure is final.
 pub(super) async fn run_local(what: impl Into<String>, program: Program) -> Result<Output, WorkspaceError> {
     let what = what.into();
-    program.run_ok().await.map_err(|error| match error {
+    run_past_locks(program).await.map_err(|error| match error {
         ProcessError::Failed { message, .. } => failed(what, &message),
         other => from_process(what, other),
     })
 }
 
+/// Runs git, and again while a lock file of another git is in its way: a living one lets go of it soon, and that of a
+/// killed one is removed when it is old enough.
+async fn run_past_locks(program: Program) -> Result<Output, ProcessError> {
+    let start = Instant::now();
+    loop {
+        match program.clone().run_ok().await {
+            Err(ProcessError::Failed { message, .. })
+                if is_lock_clash(&message) && start.elapsed() < LOCK_CLASH_PATIENCE =>
+            {
+                stale::clear_lock_named_in(&message);
+                tokio::time::sleep(LOCK_CLASH_PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn is_lock_clash(message: &str) -> bool {
+    ["cannot lock ref", "Unable to create", "unable to lock", "could not lock"]
+        .iter()
+        .any(|sign| message.contains(sign))
+        && message.contains(".lock")
+}
+
 /// Runs a git command that talks to a remote; failures are told apart by what git says of them.
 pub(super) async fn run_remote(what: impl Into<String>, program: Program) -> Result<Output, WorkspaceError> {
     let what = what.into();
-    program.run_ok().await.map_err(|error| match error {
+    run_past_locks(program).await.map_err(|error| match error {
         ProcessError::Failed { message, .. } if is_transient(&message) => {
             WorkspaceError::Unavailable { what, message: brief(&message) }
         }
@@ -188,8 +222,56 @@ pub(super) fn is_transient(message: &str) -> bool {
     !refused.iter().any(|sign| message.contains(sign)) && SIGNS.iter().any(|sign| message.contains(sign))
 }
 
-/// Returns whether git gave up because another git held a lock file for a moment.
-pub(super) fn is_lock_clash(error: &WorkspaceError) -> bool {
-    let text = error.to_string();
-    ["cannot lock ref", "Unable to create", "unable to lock", "could not lock"].iter().any(|sign| text.contains(sign))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::SecretString;
+
+    fn joined(program: &Program) -> (String, String) {
+        let (args, env) = program.parts();
+        let env: Vec<String> = env.into_iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+        (args.join(" "), env.join(" "))
+    }
+
+    #[test]
+    fn a_token_is_in_the_environment_of_remote_commands_and_nowhere_else() {
+        let token = SecretString::from("sesame");
+        let encoded = "cmlnOnNlc2FtZQ==";
+        let forge = Remote::parse("https://git.example.org/a/b").with_token(&token);
+        let call = remote(Path::new("/g"), &forge, NETWORK_TIMEOUT).args(["fetch", forge.url()]);
+        let (args, env) = joined(&call);
+        assert!(env.contains(encoded) && !args.contains(encoded) && !args.contains("sesame"), "{args}");
+        assert!(!format!("{call:?}").contains(encoded));
+        for other in [local(Path::new("/g")), over_tree(Path::new("/g"), Path::new("/t"), Path::new("/i"))] {
+            assert!(!joined(&other).1.contains(encoded));
+        }
+        let (args, env) = joined(&mirror(Path::new("/g"), &Remote::parse("https://m.example.org/a"), NETWORK_TIMEOUT));
+        assert!(!env.contains("GIT_CONFIG_COUNT") && !args.contains("sesame"), "{env}");
+    }
+
+    #[test]
+    fn a_remote_that_may_answer_later_is_told_from_one_that_refuses() {
+        for (message, transient) in [
+            ("fatal: unable to access 'http://h/': Could not resolve host: h", true),
+            ("fatal: unable to access 'http://h/': Failed to connect to h port 1: Connection refused", true),
+            ("error: RPC failed; curl 56 Recv failure: Connection reset by peer", true),
+            ("fatal: unable to access 'http://h/': The requested URL returned error: 502", true),
+            ("fatal: unable to access 'http://h/': The requested URL returned error: 403", false),
+            ("fatal: Authentication failed for 'http://h/'", false),
+            ("remote: Not found.; fatal: repository 'http://h/' not found", false),
+            (
+                "git@h: Permission denied (publickey).; fatal: Could not read from remote repository.; Connection closed",
+                false,
+            ),
+            ("fatal: '/srv/x.git' does not appear to be a git repository", false),
+        ] {
+            assert_eq!(is_transient(message), transient, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_missing_git_is_told_with_a_remedy() {
+        let error = from_process("fetching".into(), ProcessError::NotInstalled { program: "git".into() });
+        assert!(!error.is_transient() && error.to_string().contains("install the package `git`"), "{error}");
+    }
 }

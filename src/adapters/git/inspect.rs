@@ -3,6 +3,7 @@
 use super::{
     GitWorkspace,
     command::{failed, local, run_local, run_remote},
+    stale,
 };
 use crate::{
     domain::ids::{BranchName, IssueNumber, Sha},
@@ -15,12 +16,15 @@ const DIFF_STAT_BYTES: usize = 4 * 1024;
 impl GitWorkspace {
     pub(super) async fn inspect_branch(&self, issue: IssueNumber, branch: &BranchName) -> WorkspaceResult<BranchState> {
         let what = format!("inspecting {branch}");
-        let _rig = self.lock_rig().await?;
-        let (_, tip) = self.collect_branch(issue, branch).await?;
+        // The tip of the worktree first: a push in between then shows as a remote that is ahead, not as one that lags.
+        let (_, tip) = {
+            let _rig = self.lock_rig().await?;
+            self.collect_branch(issue, branch).await?
+        };
         let local = tip.ok_or_else(|| failed(what.as_str(), "there is no such branch in work.git"))?;
         let (remote, base) = self.ask_tips(branch).await?;
         if !self.has_commit(&base).await? {
-            self.fetch_locked().await?;
+            self.fetch().await?;
         }
         let uncommitted = self.uncommitted(issue).await?;
         let ahead = self.ahead(&base, &local).await?;
@@ -66,8 +70,7 @@ impl GitWorkspace {
     async fn uncommitted(&self, issue: IssueNumber) -> WorkspaceResult<u32> {
         let (path, admin) = (self.worktree_path(issue), self.admin_dir(issue));
         let (true, Some(head)) = (path.is_dir(), self.resolve(&admin, "HEAD").await?) else { return Ok(0) };
-        let folder = tempfile::Builder::new().prefix("index-").tempdir_in(&self.plan.git_dir);
-        let folder = folder.map_err(|error| failed("making an index", &error.to_string()))?;
+        let folder = stale::temporary_folder(&self.plan.git_dir)?;
         let changed = self.changed_paths(&path, &folder.path().join("index"), &head).await?;
         Ok(u32::try_from(changed.len()).unwrap_or(u32::MAX))
     }

@@ -2,8 +2,9 @@
 
 use super::{
     GitWorkspace,
-    command::{failed, is_lock_clash, local, remote, run_local, run_remote},
+    command::{failed, local, remote, run_local, run_remote},
     lock::{self, FolderLock},
+    stale,
 };
 use crate::{
     adapters::process::Program,
@@ -16,10 +17,8 @@ use std::{
     time::Duration,
 };
 
-/// Attempts at a fetch that finds a lock file of another git, before it is an error.
-const LOCK_CLASH_TRIES: u32 = 5;
-/// Time between them.
-const LOCK_CLASH_PAUSE: Duration = Duration::from_millis(200);
+/// Time for a whole history to come or go. One that stands still is given up much earlier (`http.lowSpeedTime`).
+const FIRST_TRANSFER_TIMEOUT: Duration = Duration::from_secs(600);
 
 impl GitWorkspace {
     pub(in crate::adapters) fn rig_git(&self) -> PathBuf {
@@ -56,8 +55,6 @@ impl GitWorkspace {
         let rig = self.rig_git();
         if !rig.join("rig-ready").exists() {
             self.init(&rig).await?;
-            // What arrives from a worktree or the network is checked object by object.
-            self.configure(&rig, "transfer.fsckObjects", "true").await?;
             self.borrow_objects(&rig).await;
             write(&rig.join("rig-ready"), "")?;
         }
@@ -70,8 +67,8 @@ impl GitWorkspace {
         let readable = local(&work).args(["config", "--file"]).arg(work.join("config")).args(["--get", "core.bare"]);
         let sound = work.join("HEAD").is_file() && run_local("reading work.git", readable).await.is_ok();
         if !sound {
-            // A configuration that cannot be read is of no use to anybody; refs and objects are kept.
-            let _ = std::fs::remove_file(work.join("config"));
+            // A configuration that cannot be read is of no use to anybody.
+            stale::set_aside(&work.join("config"), &self.plan.git_dir.join("aside"))?;
             self.init(&work).await?;
         }
         let settings = [
@@ -90,6 +87,12 @@ impl GitWorkspace {
             }
         }
         Ok(())
+    }
+
+    /// Makes the configuration of `work.git` anew; refs and objects are kept.
+    pub(super) async fn reset_work_settings(&self) -> WorkspaceResult<()> {
+        stale::set_aside(&self.work_git().join("config"), &self.plan.git_dir.join("aside"))?;
+        self.ensure_work().await
     }
 
     async fn init(&self, folder: &Path) -> WorkspaceResult<()> {
@@ -113,10 +116,8 @@ impl GitWorkspace {
         let Some(repo_root) = &self.plan.repo_root else { return };
         let primary = &self.plan.primary_branch;
         for refs in ["+refs/remotes/*:refs/rig/lent/*".to_owned(), format!("+refs/heads/{primary}:refs/rig/lent/own")] {
-            let fetch = local(rig)
-                .args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--upload-pack=git-upload-pack"])
-                .arg(repo_root)
-                .arg(refs);
+            let fetch =
+                local(rig).args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]).arg(repo_root).arg(refs);
             if let Err(error) = run_local("borrowing objects", fetch).await {
                 tracing::debug!(%error, repo_root = %repo_root.display(), "nothing borrowed from repo_root");
             }
@@ -133,29 +134,30 @@ impl GitWorkspace {
     pub(super) async fn fetch_locked(&self) -> WorkspaceResult<Sha> {
         self.ensure_rig().await?;
         let what = format!("fetching from {}", self.remote.url());
-        self.fetch_refs(&what, &["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"]).await?;
         let primary = &self.plan.primary_branch;
+        let is_first = self.resolve(&self.rig_git(), &self.tracking_ref(primary)).await?.is_none();
+        let limit = self.transfer_limit(is_first);
+        self.fetch_refs(&what, limit, &["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"]).await?;
         self.resolve(&self.rig_git(), &self.tracking_ref(primary))
             .await?
             .ok_or_else(|| failed(what, &format!("the remote has no branch `{primary}` (see `primary_branch`)")))
     }
 
     /// Fetches chosen refs from the forge, pruning what the remote no longer has among them.
-    pub(super) async fn fetch_refs(&self, what: &str, refs: &[&str]) -> WorkspaceResult<()> {
-        for attempt in 1.. {
-            let fetch = self
-                .ask_remote()
-                .args(["fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head"])
-                .arg(self.remote.url())
-                .args(refs);
-            match run_remote(what, fetch).await {
-                Err(error) if attempt < LOCK_CLASH_TRIES && is_lock_clash(&error) => {
-                    tokio::time::sleep(LOCK_CLASH_PAUSE).await;
-                }
-                result => return result.map(drop),
-            }
-        }
-        Ok(())
+    pub(super) async fn fetch_refs(&self, what: &str, limit: Duration, refs: &[&str]) -> WorkspaceResult<()> {
+        let fetch = self.ask_remote().timeout(limit).args([
+            "fetch",
+            "--quiet",
+            "--prune",
+            "--no-tags",
+            "--no-write-fetch-head",
+        ]);
+        run_remote(what, fetch.arg(self.remote.url()).args(refs)).await.map(drop)
+    }
+
+    /// Returns the time that moving objects may take: the first time it is the whole history.
+    pub(in crate::adapters) fn transfer_limit(&self, is_first: bool) -> Duration {
+        if is_first { FIRST_TRANSFER_TIMEOUT.max(self.plan.network_timeout) } else { self.plan.network_timeout }
     }
 
     /// Returns git for `rig.git` with the way to the forge.
@@ -187,7 +189,8 @@ impl GitWorkspace {
         Ok(output.status.success())
     }
 
-    /// Copies refs from `work.git` into `rig.git` by path; git there runs nothing that `work.git` names.
+    /// Copies refs from `work.git` into `rig.git` by path; git there runs nothing that `work.git` names. What an agent
+    /// made is checked object by object; the forge's own history is not, since many a sound one has old blemishes.
     pub(super) async fn copy_from_work(&self, refs: &[String]) -> WorkspaceResult<()> {
         self.copy_by_path(&self.rig_git(), &self.work_git(), refs).await
     }
@@ -199,9 +202,8 @@ impl GitWorkspace {
 
     async fn copy_by_path(&self, to: &Path, from: &Path, refs: &[String]) -> WorkspaceResult<()> {
         let what = format!("copying from {} to {}", name_of(from), name_of(to));
-        // The upload program is named, because the configuration of `to` could name another.
         let fetch = local(to)
-            .args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--upload-pack=git-upload-pack"])
+            .args(["-c", "fetch.fsckObjects=true", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"])
             .arg(from)
             .args(refs);
         run_local(what, fetch).await.map(drop)

@@ -4,7 +4,7 @@
 use super::{
     GitWorkspace,
     command::{failed, local, over_tree, run_local, run_remote},
-    copy_files,
+    copy_files, stale,
 };
 use crate::{
     domain::ids::{BranchName, IssueNumber, Sha},
@@ -64,15 +64,16 @@ impl GitWorkspace {
         branch: &BranchName,
         label: &str,
     ) -> WorkspaceResult<Option<String>> {
+        // The network before the lock: others must not wait for it.
+        let known = self.known_to_forge().await;
         let _rig = self.lock_rig().await?;
         let (head, tip) = self.collect_branch(issue, branch).await?;
         let path = self.worktree_path(issue);
-        let has_files = self.handed_out(issue).exists() && path.is_dir();
+        let has_files = !self.unfinished(issue).exists() && path.is_dir();
         let Some(head) = head.or_else(|| tip.clone()) else {
             let nothing = "its branch and HEAD are gone, so that its files have no commit to stand on";
             return if has_files { Err(failed(format!("rescuing {}", path.display()), nothing)) } else { Ok(None) };
         };
-        let known = self.known_to_forge().await;
         let mut parents = Vec::new();
         for commit in [Some(head.clone()), tip].into_iter().flatten() {
             if !parents.contains(&commit) && !self.reached(&commit, &known).await? {
@@ -96,7 +97,7 @@ impl GitWorkspace {
     /// Returns what to take as known to the forge, as lines for `rev-list --stdin`.
     async fn known_to_forge(&self) -> String {
         let fresh = async {
-            self.fetch_locked().await?;
+            self.fetch().await?;
             let ask = self.ask_remote().args(["ls-remote", "--quiet"]).arg(self.remote.url());
             run_remote(format!("asking {}", self.remote.url()), ask.output_cap(PATH_LIST_CAP)).await
         };
@@ -126,8 +127,7 @@ impl GitWorkspace {
     /// Writes the files of a worktree as a tree in `rig.git`; `None` when they are those of `head`.
     async fn tree_of(&self, path: &Path, head: &Sha) -> WorkspaceResult<Option<String>> {
         let what = format!("reading the files of {}", path.display());
-        let folder = tempfile::Builder::new().prefix("index-").tempdir_in(&self.plan.git_dir);
-        let folder = folder.map_err(|error| failed(what.as_str(), &error.to_string()))?;
+        let folder = stale::temporary_folder(&self.plan.git_dir)?;
         let index = folder.path().join("index");
         let git = || over_tree(&self.rig_git(), path, &index);
         let changed = self.changed_paths(path, &index, head).await?;

@@ -9,15 +9,24 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Age at which a lock file of one worktree is taken for one whose git was killed; no session lives while a worktree is
-/// prepared, so this only lets a last git of the old session end.
+/// Age at which a lock file of one worktree is taken for one whose git was killed, when no git runs in the worktree: one
+/// that was started from elsewhere (`git -C`) has this long to end.
 const OWN_LOCK_AGE: Duration = Duration::from_secs(2);
 /// Age at which a lock file that other worktrees share is taken for one whose git was killed; git holds them for a moment.
 const SHARED_LOCK_AGE: Duration = Duration::from_secs(30);
+/// Age at which a lock file that rig itself runs into is taken for one whose git was killed: rig's own changes are made one
+/// after another under a lock, so only a git that outlived its rig, or an agent's, could hold it.
+const CLASH_LOCK_AGE: Duration = Duration::from_secs(10);
+/// Age at which a temporary folder has no living owner: longer than any git command may take.
+const TEMPORARY_AGE: Duration = Duration::from_secs(3600);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Removes lock files that would make every git of the agent fail. Waits for young ones of this worktree to grow up.
-pub(super) async fn clear_locks(admin: &Path, work_git: &Path, branch: &BranchName) {
+/// Removes lock files that would make every git of the agent fail. Waits for young ones of this worktree to grow up. While
+/// a git runs in the worktree its locks are no leftovers: a commit with slow checks holds one for minutes.
+pub(super) async fn clear_locks(worktree: &Path, admin: &Path, work_git: &Path, branch: &BranchName) {
+    if git_runs_in(worktree) {
+        return;
+    }
     let mut own: Vec<PathBuf> =
         ["index.lock", "HEAD.lock", "config.worktree.lock"].iter().map(|name| admin.join(name)).collect();
     own.push(work_git.join(format!("refs/heads/{branch}.lock")));
@@ -38,6 +47,25 @@ pub(super) async fn clear_locks(admin: &Path, work_git: &Path, branch: &BranchNa
     }
 }
 
+/// Returns whether a process named git has its working folder there.
+fn git_runs_in(worktree: &Path) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.map(|entry| entry.path()).any(|process| {
+        std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(worktree))
+            && std::fs::read_to_string(process.join("comm")).is_ok_and(|name| name.starts_with("git"))
+    })
+}
+
+/// Removes the lock file that git says is in its way, if it lies in a repository of rig's and nobody can hold it any more.
+pub(super) fn clear_lock_named_in(message: &str) {
+    let Some((_, rest)) = message.split_once("nable to create '") else { return };
+    let Some(lock) = rest.split_once(".lock'").map(|(path, _)| PathBuf::from(format!("{path}.lock"))) else { return };
+    let is_ours = lock.components().any(|part| part.as_os_str() == "rig.git" || part.as_os_str() == "work.git");
+    if is_ours && age(&lock).is_some_and(|age| age >= CLASH_LOCK_AGE) {
+        remove_lock(&lock);
+    }
+}
+
 fn age(path: &Path) -> Option<Duration> {
     let changed = path.symlink_metadata().ok()?.modified().ok()?;
     // A time in the future tells nothing of a living git.
@@ -50,25 +78,34 @@ fn remove_lock(lock: &Path) {
     }
 }
 
-/// Deletes a file or folder after moving it out of its place in one step. Nothing there is success.
-pub(super) fn discard(path: &Path, git_dir: &Path) -> WorkspaceResult<()> {
-    let trash = git_dir.join("trash");
-    if let Some(moved) = move_into(path, &trash)? {
-        delete(&moved);
-    }
-    // Leftovers of a process that died between moving and deleting.
-    for entry in std::fs::read_dir(&trash).into_iter().flatten().flatten() {
+/// Deletes a file or folder after moving it into `trash` in one step. Nothing there is success.
+pub(super) fn discard(path: &Path, trash: &Path) -> WorkspaceResult<()> {
+    move_into(path, trash)?;
+    // Also the leftovers of a process that died between moving and deleting.
+    for entry in std::fs::read_dir(trash).into_iter().flatten().flatten() {
         delete(&entry.path());
     }
     Ok(())
 }
 
-/// Moves something that is in the way to where people can find it. Nothing there is success.
-pub(super) fn set_aside(path: &Path, git_dir: &Path) -> WorkspaceResult<()> {
-    if let Some(moved) = move_into(path, &git_dir.join("aside"))? {
+/// Moves something that is in the way into `folder`, where people can find it. Nothing there is success.
+pub(super) fn set_aside(path: &Path, folder: &Path) -> WorkspaceResult<()> {
+    if let Some(moved) = move_into(path, folder)? {
         tracing::warn!(path = %path.display(), aside = %moved.display(), "set aside what was in the way");
     }
     Ok(())
+}
+
+/// Returns a new temporary folder on the same disk as the repositories, after clearing those of killed processes.
+pub(super) fn temporary_folder(git_dir: &Path) -> WorkspaceResult<tempfile::TempDir> {
+    let parent = git_dir.join("tmp");
+    make_folder(&parent)?;
+    for entry in std::fs::read_dir(&parent).into_iter().flatten().flatten() {
+        if age(&entry.path()).is_some_and(|age| age >= TEMPORARY_AGE) {
+            delete(&entry.path());
+        }
+    }
+    tempfile::tempdir_in(&parent).map_err(|error| failed("making a temporary folder", &error.to_string()))
 }
 
 fn move_into(path: &Path, folder: &Path) -> WorkspaceResult<Option<PathBuf>> {

@@ -36,9 +36,15 @@ impl GitWorkspace {
         self.work_git().join("worktrees").join(issue.0.to_string())
     }
 
-    /// Returns the file that says that a worktree was finished and may hold an agent's work; out of the agent's way.
-    pub(super) fn handed_out(&self, issue: IssueNumber) -> PathBuf {
-        self.plan.git_dir.join("handed-out").join(issue.0.to_string())
+    /// Returns the file that is there while rig makes a worktree: what lies at its place then was never an agent's.
+    /// Without it everything there is taken for an agent's work.
+    pub(super) fn unfinished(&self, issue: IssueNumber) -> PathBuf {
+        self.plan.git_dir.join("unfinished").join(issue.0.to_string())
+    }
+
+    /// Returns a folder beside the worktrees, on the same disk, so that moving there is one step.
+    fn beside_worktrees(&self, issue: IssueNumber, name: &str) -> PathBuf {
+        self.worktree_path(issue).with_file_name(name)
     }
 
     pub(super) async fn prepare_worktree(&self, issue: IssueNumber, branch: &BranchName) -> WorkspaceResult<Worktree> {
@@ -46,20 +52,24 @@ impl GitWorkspace {
         {
             let _work = self.lock_work().await?;
             self.ensure_work().await?;
-            self.give_remote_branches().await?;
+            if let Err(error) = self.give_remote_branches().await {
+                tracing::warn!(%error, "the settings in work.git stand in the way and are made anew");
+                self.reset_work_settings().await?;
+                self.give_remote_branches().await?;
+            }
         }
         if let Found::OtherBranch(other) = self.look(issue, branch).await? {
             self.remove_worktree(issue, &other).await?;
         }
         let _work = self.lock_work().await?;
-        stale::clear_locks(&self.admin_dir(issue), &self.work_git(), branch).await;
         let path = self.worktree_path(issue);
+        stale::clear_locks(&path, &self.admin_dir(issue), &self.work_git(), branch).await;
         match self.look(issue, branch).await? {
             Found::Usable => {}
             Found::Unlinked => self.link(issue, branch, &base).await?,
             Found::Nothing | Found::Unfinished | Found::OtherBranch(_) => {
-                stale::discard(&path, &self.plan.git_dir)?;
-                stale::discard(&self.admin_dir(issue), &self.plan.git_dir)?;
+                stale::discard(&path, &self.beside_worktrees(issue, ".trash"))?;
+                stale::delete(&self.admin_dir(issue));
                 self.make(issue, branch, &base).await?;
             }
         }
@@ -67,9 +77,6 @@ impl GitWorkspace {
         self.write_excludes()?;
         let head = self.resolve(&self.admin_dir(issue), "HEAD").await?;
         let head = head.ok_or_else(|| failed(format!("preparing {}", path.display()), "its HEAD names no commit"))?;
-        let marker = self.handed_out(issue);
-        repositories::make_folder(&self.plan.git_dir.join("handed-out"))?;
-        repositories::write(&marker, branch.as_str())?;
         Ok(Worktree { path, branch: branch.clone(), head, base })
     }
 
@@ -78,7 +85,7 @@ impl GitWorkspace {
         if path.symlink_metadata().is_err() {
             return Ok(Found::Nothing);
         }
-        if !self.handed_out(issue).exists() {
+        if self.unfinished(issue).exists() {
             return Ok(Found::Unfinished);
         }
         let linked = std::fs::read_to_string(path.join(".git")).is_ok_and(|link| link == link_text(&admin))
@@ -96,7 +103,7 @@ impl GitWorkspace {
     /// Copies the branches of the forge, as rig knows them, to where the agent sees them as `origin/...`.
     async fn give_remote_branches(&self) -> WorkspaceResult<()> {
         let fetch = local(&self.work_git())
-            .args(["fetch", "--quiet", "--prune", "--no-write-fetch-head", "--upload-pack=git-upload-pack"])
+            .args(["fetch", "--quiet", "--prune", "--no-write-fetch-head"])
             .arg(self.rig_git())
             .arg("+refs/remotes/origin/*:refs/remotes/origin/*");
         run_local("copying from rig.git to work.git", fetch).await.map(drop)
@@ -105,6 +112,9 @@ impl GitWorkspace {
     /// Makes a worktree where nothing is, on a branch that is continued or begun.
     async fn make(&self, issue: IssueNumber, branch: &BranchName, base: &Sha) -> WorkspaceResult<()> {
         let path = self.worktree_path(issue);
+        let unfinished = self.unfinished(issue);
+        repositories::make_folder(&self.plan.git_dir.join("unfinished"))?;
+        repositories::write(&unfinished, "")?;
         repositories::make_folder(&path)?;
         self.link(issue, branch, base).await?;
         let tip = self.resolve(&self.admin_dir(issue), "HEAD").await?;
@@ -113,7 +123,8 @@ impl GitWorkspace {
         let fill = over_tree(&self.rig_git(), &path, &self.admin_dir(issue).join("index"))
             .args(["read-tree", "--reset", "-u"])
             .arg(tip.as_str());
-        run_local(what, fill).await.map(drop)
+        run_local(what.as_str(), fill).await?;
+        std::fs::remove_file(&unfinished).map_err(|error| failed(what, &error.to_string()))
     }
 
     /// Links the folder of a worktree to `work.git`, leaving its files alone: branch, HEAD, index, and the link itself.
@@ -136,7 +147,7 @@ impl GitWorkspace {
         }
         let link = path.join(".git");
         if !std::fs::read_to_string(&link).is_ok_and(|text| text == link_text(&admin)) {
-            stale::set_aside(&link, &self.plan.git_dir)?;
+            stale::set_aside(&link, &self.beside_worktrees(issue, ".aside"))?;
             repositories::write(&link, &link_text(&admin))?;
         }
         Ok(())
@@ -173,16 +184,17 @@ impl GitWorkspace {
     /// Rescues what is nowhere else, then removes worktree and branch. The folder is moved away in one step before it is
     /// deleted, so that a half-deleted one is never taken for an agent's work.
     pub(super) async fn remove_worktree(&self, issue: IssueNumber, branch: &BranchName) -> WorkspaceResult<()> {
-        if !self.plan.git_dir.exists() {
+        let path = self.worktree_path(issue);
+        if !self.plan.git_dir.exists() && !path.exists() {
             return Ok(());
         }
         if let Some(rescued) = self.rescue_work(issue, branch, "removed").await? {
             tracing::info!(issue = issue.0, %branch, rescued, "work that was nowhere else is kept");
         }
         let _work = self.lock_work().await?;
-        stale::discard(&self.worktree_path(issue), &self.plan.git_dir)?;
-        stale::discard(&self.admin_dir(issue), &self.plan.git_dir)?;
-        let _ = std::fs::remove_file(self.handed_out(issue));
+        stale::discard(&path, &self.beside_worktrees(issue, ".trash"))?;
+        stale::delete(&self.admin_dir(issue));
+        stale::delete(&self.unfinished(issue));
         if self.work_git().join("HEAD").exists() {
             let delete = local(&self.work_git()).args(["update-ref", "-d", &format!("refs/heads/{branch}")]);
             run_local(format!("deleting branch {branch} in work.git"), delete).await?;
