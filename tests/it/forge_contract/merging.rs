@@ -56,7 +56,12 @@ async fn every_style_merges_and_is_read_back(world: &World) {
         assert!(read["merged_at"].is_string());
         let tip = repository.get("/branches/main").await.expect(200).json["commit"]["id"].clone();
         assert_eq!(read["merge_commit_sha"], tip, "{style}");
-        assert_eq!(tip == head.as_str(), ["rebase", "fast-forward-only"].contains(&style), "{style}");
+        match style {
+            "fast-forward-only" => assert_eq!(tip, head.as_str()),
+            // A rebase that has nothing to move may keep the commit or write it anew.
+            "rebase" => {}
+            _ => assert_ne!(tip, head.as_str(), "{style}"),
+        }
         // The branch stays unless its removal was asked for.
         repository.get("/branches/change").await.expect(200);
     }
