@@ -12,6 +12,7 @@ contract![
     what_is_not_there_is_404_with_a_message,
     a_repository_says_what_the_account_may_do,
     permissions_of_collaborators_are_told_to_the_owner,
+    those_who_may_write_are_assignees,
     pushing_takes_a_token_that_may_write,
 ];
 
@@ -99,6 +100,16 @@ async fn permissions_of_collaborators_are_told_to_the_owner(world: &World) {
     repository.get("/collaborators/no-such-user-at-all/permission").await.expect(404);
     let path = repository.at(format_args!("/collaborators/{}/permission", repository.owner.name));
     world.get(&reader, &path).await.expect(403);
+}
+
+async fn those_who_may_write_are_assignees(world: &World) {
+    let repository = world.repository().await;
+    let writer = repository.collaborator("writer", "write").await;
+    let reader = repository.collaborator("reader", "read").await;
+    let reply = world.get(&writer, &repository.at("/assignees")).await.expect(200);
+    let names = reply.each("login");
+    assert!(names.contains(&json!(repository.owner.name)) && names.contains(&json!(writer.name)), "{}", reply.text);
+    assert!(!names.contains(&json!(reader.name)), "{}", reply.text);
 }
 
 async fn pushing_takes_a_token_that_may_write(world: &World) {
