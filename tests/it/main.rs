@@ -27,3 +27,4 @@ mod gate;
 mod queue;
 #[path = "../support/root.rs"]
 mod root_support;
+mod forge_contract;

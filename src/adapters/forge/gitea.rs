@@ -121,8 +121,7 @@ impl Gitea {
             Err(ForgeError::NotFound { .. }) => self.confirm_repository().await.map(|()| false),
             // Forges tell the permission of others to administrators only. Assignees are those who may write.
             Err(forbidden @ ForgeError::Forbidden { .. }) => {
-                let target = self.below(["assignees"]);
-                let Ok(assignees) = self.list(target, |user: &WireUser| user.login.to_lowercase()).await else {
+                let Ok(assignees) = self.read_whole_list::<WireUser>(&self.below(["assignees"])).await else {
                     return Err(forbidden);
                 };
                 Ok(assignees.iter().any(|user| user.login.eq_ignore_ascii_case(account.as_str())))
