@@ -77,13 +77,7 @@ async fn no_server_means_gone_and_a_broken_one_means_unknown() {
     fs::create_dir_all(&folder).unwrap();
     fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let listener = std::os::unix::net::UnixListener::bind(folder.join("rig-test")).unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let answering = tokio::net::UnixListener::from_std(listener).unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = answering.accept().await {
-            drop(stream)
-        }
-    });
+    std::thread::spawn(move || listener.incoming().for_each(drop));
     let error = terminals.sessions.liveness(&name(), &run(), Attempt(1)).await.unwrap_err();
     assert!(matches!(error, SessionError::Failed { .. }), "{error}");
 }
