@@ -1,14 +1,55 @@
-//! Commands that the agent, tmux and git call (being written)
+//! Commands that the agent, tmux and git call; nobody else needs them.
+
 use super::{CommandResult, Context};
-pub fn hook(_: &Context, _: crate::cli::HookArgs) -> CommandResult {
-    Err(crate::output::Failure::internal("being written"))
+use crate::{
+    adapters::session::{claude, credential, hooks, launch, stand_in},
+    cli,
+    output::{Exit, Failure},
+};
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+
+/// `rig hook EVENT`: records a lifecycle event. It never stands in the agent's way: whatever goes wrong is told on stderr,
+/// and the exit code stays 0, because another one would be shown to the agent or stop it.
+pub fn hook(context: &Context, args: cli::HookArgs) -> CommandResult {
+    if !claude::LIFECYCLE_EVENTS.contains(&args.event.as_str()) {
+        let known = claude::LIFECYCLE_EVENTS.join(", ");
+        return Err(Failure::new(Exit::Usage, format!("`{}` is no lifecycle event; known are {known}", args.event)));
+    }
+    let payload = hooks::read_payload(std::io::stdin().lock());
+    match hooks::Reporter::from_env() {
+        Some(reporter) => {
+            if let Err(error) = reporter.append(&args.event, &payload, Timestamp::now()) {
+                context.printer.talk(format!("rig hook: {}: {error}", reporter.file.display()));
+            }
+        }
+        None => {
+            context.printer.talk("rig hook: RIG_HOOKS_FILE, RIG_RUN and RIG_ATTEMPT are not set: nothing is recorded")
+        }
+    }
+    context.printer.raw(hooks::reminder(&args.event, &payload));
+    Ok(Exit::Ok)
 }
-pub fn exec(_: &Context, _: crate::cli::SessionExecArgs) -> CommandResult {
-    Err(crate::output::Failure::internal("being written"))
+
+/// `rig session-exec DIR`: becomes the agent of the attempt.
+pub fn exec(_: &Context, args: cli::SessionExecArgs) -> CommandResult {
+    Err(Failure::outside(launch::exec(&args.attempt_dir)).context("the agent cannot be started"))
 }
-pub fn credential(_: &Context, _: crate::cli::CredentialArgs) -> CommandResult {
-    Err(crate::output::Failure::internal("being written"))
+
+/// `rig credential DIR OPERATION`: answers git, or stays silent so that git goes on without a password.
+pub fn credential(context: &Context, args: cli::CredentialArgs) -> CommandResult {
+    let answer = credential::answer(&args.attempt_dir, &args.operation, std::io::stdin().lock()).map_err(|error| {
+        Failure::internal(format!("the push token in {} cannot be read: {error}", args.attempt_dir.display()))
+    })?;
+    if let Some(answer) = answer {
+        context.printer.raw(answer.expose_secret());
+    }
+    Ok(Exit::Ok)
 }
-pub fn stand_in(_: &Context, _: crate::cli::StandInArgs) -> CommandResult {
-    Err(crate::output::Failure::internal("being written"))
+
+/// `rig stand-in ...`: the scripted agent.
+pub fn stand_in(context: &Context, args: cli::StandInArgs) -> CommandResult {
+    let last_words = super::runtime()?.block_on(stand_in::run(args.args)).map_err(Failure::user)?;
+    context.printer.raw(&last_words.unwrap_or_default());
+    Ok(Exit::Ok)
 }

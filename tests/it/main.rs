@@ -28,3 +28,8 @@ mod queue;
 #[path = "../support/root.rs"]
 mod root_support;
 mod forge_contract;
+
+#[path = "../support/terminal.rs"]
+mod terminal;
+
+mod session;

@@ -1,0 +1,384 @@
+//! Sessions on a tmux server of rig's own. Every call is one short tmux command that names its session exactly; the server
+//! starts with a small environment, and reads nobody's configuration.
+//!
+//! Which attempt a session runs is written on the session by the same command that makes it. The agent's pane is marked
+//! too, so that panes which a person opens beside it are never typed into or taken for the agent.
+
+use super::{
+    claude::{self, ClaudeAgent},
+    launch::{self, LaunchPlace, Starter},
+    processes,
+};
+use crate::{
+    adapters::process::{Output, ProcessError, Program},
+    domain::ids::{Attempt, RunId},
+    ports::session::{Liveness, PromptLine, SessionError, SessionName, SessionPlan, SessionResult, Sessions},
+};
+use async_trait::async_trait;
+use rustix::process::Signal;
+use std::{
+    io,
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+use tmux_interface::{CapturePane, KillSession, ListPanes, LoadBuffer, NewSession, PasteBuffer, TmuxCommand};
+
+/// Time limit of one tmux command: it talks to a local server that answers in milliseconds.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
+/// Lines that a pane keeps: a long agent's day.
+const HISTORY_LINES: u32 = 50_000;
+/// Most lines of history that one look at the screen returns.
+const SCREEN_HISTORY_LINES: u32 = 5_000;
+/// Size of a pane that nobody looks at: wide enough that the agent's lines seldom wrap.
+const COLUMNS: usize = 200;
+const ROWS: usize = 50;
+/// Bytes kept of a screen; the end counts.
+const SCREEN_BYTES: usize = 2 * 1024 * 1024;
+/// Longest line that is typed: such a line names a file, so more is a mistake.
+const LINE_BYTES: usize = 4 * 1024;
+/// Time that the pane's process may take until it becomes the agent, on a machine that is busy.
+const EXEC_TIMEOUT: Duration = Duration::from_secs(20);
+const EXEC_LOOK_INTERVAL: Duration = Duration::from_millis(5);
+/// Time between asking the processes of a session to end, and insisting: enough for the agent's own end-of-session hooks.
+const END_GRACE: Duration = Duration::from_secs(3);
+const TERMINATE_GRACE: Duration = Duration::from_millis(500);
+const KILL_GRACE: Duration = Duration::from_secs(3);
+/// Variables of the starter that the tmux server and, through it, the pane may see.
+const SERVER_ENVIRONMENT: [&str; 7] = ["PATH", "HOME", "LANG", "TERM", "USER", "SHELL", "TMPDIR"];
+/// Every process of a session has this in its environment: `<path of the socket>:<session>`.
+const MARK: &str = "RIG_SESSION";
+const NO_TMUX: &str = "`tmux` is not installed: install it with your package manager, such as `apt-get install tmux`";
+
+/// Which tmux server: its socket's name, and the folder of its socket when that is not tmux's own default.
+#[derive(Debug, Clone)]
+pub struct TmuxPlace {
+    pub socket: String,
+    pub folder: Option<PathBuf>,
+}
+
+impl TmuxPlace {
+    /// Returns the server with this socket name in tmux's default folder, whatever TMUX_TMPDIR says: cron and a login
+    /// must find the same one.
+    pub fn named(socket: impl Into<String>) -> Self {
+        Self { socket: socket.into(), folder: None }
+    }
+
+    fn path(&self) -> PathBuf {
+        let folder = self.folder.clone().unwrap_or_else(|| PathBuf::from("/tmp"));
+        folder.join(format!("tmux-{}", rustix::process::getuid().as_raw())).join(&self.socket)
+    }
+
+    /// Returns a tmux command for this server, with the environment that a server is started with.
+    fn program(&self) -> Program {
+        let mut program = Program::new("tmux").clear_env().timeout(COMMAND_TIMEOUT);
+        for (name, value) in std::env::vars_os() {
+            let allowed =
+                name.to_str().is_some_and(|name| SERVER_ENVIRONMENT.contains(&name) || name.starts_with("XDG_"));
+            if allowed {
+                program = program.env(name, value);
+            }
+        }
+        if let Some(folder) = &self.folder {
+            program = program.env("TMUX_TMPDIR", folder);
+        }
+        program.args(["-u", "-L", &self.socket, "-f", "/dev/null"])
+    }
+
+    /// Returns whether no server listens. Only that is known for sure from outside: tmux ends with 1 for many reasons.
+    fn has_no_server(&self) -> bool {
+        let kinds = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+        UnixStream::connect(self.path()).is_err_and(|error| kinds.contains(&error.kind()))
+    }
+}
+
+/// The session port on tmux, with claude (or what looks like it) as the agent.
+#[derive(Debug, Clone)]
+pub struct TmuxSessions {
+    place: TmuxPlace,
+    /// Absolute path of rig itself.
+    rig: PathBuf,
+    root: PathBuf,
+    agent: ClaudeAgent,
+}
+
+/// The agent's pane of a session.
+#[derive(Debug)]
+struct Pane {
+    id: String,
+    process: i32,
+    server: i32,
+    dead: bool,
+    run: String,
+    attempt: String,
+    is_agents: bool,
+    session: String,
+}
+
+impl Pane {
+    const FORMAT: &str =
+        "#{pane_id}|#{pane_pid}|#{pid}|#{pane_dead}|#{@rig_run}|#{@rig_attempt}|#{@rig_agent}|#{session_name}";
+
+    fn read(line: &str) -> Option<Self> {
+        let mut fields = line.splitn(8, '|');
+        Some(Self {
+            id: fields.next()?.to_owned(),
+            process: fields.next()?.parse().ok()?,
+            server: fields.next()?.parse().ok()?,
+            dead: fields.next()? == "1",
+            run: fields.next()?.to_owned(),
+            attempt: fields.next()?.to_owned(),
+            is_agents: fields.next()? == "1",
+            session: fields.next()?.to_owned(),
+        })
+    }
+
+    fn is_of(&self, run: &RunId, attempt: Attempt) -> bool {
+        self.run == run.as_str() && self.attempt == attempt.to_string()
+    }
+
+    /// Returns whether the agent itself runs: a pane outlives it while a grandchild holds the terminal open.
+    fn lives(&self) -> bool {
+        !self.dead && processes::is_live_child(self.process, self.server)
+    }
+}
+
+impl TmuxSessions {
+    pub fn new(place: TmuxPlace, rig: PathBuf, root: PathBuf, agent: ClaudeAgent) -> Self {
+        Self { place, rig, root, agent }
+    }
+
+    /// Ends the server when it has no session, or whatever it has; for temporary places only.
+    pub async fn end_server(&self) -> SessionResult<()> {
+        let output = self.run("server", self.place.program().arg("kill-server")).await?;
+        if output.status.success() || self.place.has_no_server() {
+            return Ok(());
+        }
+        Err(refused("server", &output))
+    }
+
+    async fn run(&self, session: &str, program: Program) -> SessionResult<Output> {
+        program.run().await.map_err(|error| match error {
+            ProcessError::NotInstalled { .. } => SessionError::Unusable { message: NO_TMUX.to_owned() },
+            other => SessionError::Failed { session: session.to_owned(), message: other.to_string() },
+        })
+    }
+
+    async fn run_ok(&self, session: &str, program: Program) -> SessionResult<Output> {
+        let output = self.run(session, program).await?;
+        if output.status.success() { Ok(output) } else { Err(refused(session, &output)) }
+    }
+
+    /// Returns all panes of the session; none when there is no such session or no server at all.
+    async fn panes(&self, name: &str) -> SessionResult<Vec<Pane>> {
+        let mut last = None;
+        // A server that is about to exit refuses once and is gone at the second look.
+        for _ in 0..2 {
+            let list = ListPanes::new().all().format(Pane::FORMAT).build();
+            let output = self.run(name, with(self.place.program(), &list)).await?;
+            if output.status.success() {
+                let text = output.text();
+                return Ok(text.lines().filter_map(Pane::read).filter(|pane| pane.session == name).collect());
+            }
+            if self.place.has_no_server() {
+                return Ok(Vec::new());
+            }
+            last = Some(refused(name, &output));
+        }
+        Err(last.unwrap_or_else(|| failed(name, "unknown")))
+    }
+
+    async fn agents_pane(&self, name: &str) -> SessionResult<Option<Pane>> {
+        let panes = self.panes(name).await?;
+        let exists = !panes.is_empty();
+        let pane = panes.into_iter().find(|pane| pane.is_agents);
+        if exists && pane.is_none() {
+            tracing::debug!(session = name, "the session has no pane of an agent");
+        }
+        Ok(pane)
+    }
+
+    async fn live_pane(&self, name: &str) -> SessionResult<Pane> {
+        let pane = self.agents_pane(name).await?.filter(Pane::lives);
+        pane.ok_or_else(|| failed(name, "there is no such session, or its agent has ended"))
+    }
+
+    fn mark_value(&self, name: &str) -> String {
+        format!("{}:{name}", self.place.path().display())
+    }
+
+    /// Makes the session and writes on it, in the same command, whose it is.
+    async fn create(&self, plan: &SessionPlan, name: &str) -> SessionResult<()> {
+        let (rig, attempt_dir) = (self.rig.display().to_string(), plan.attempt_dir.display().to_string());
+        let mut new_session = NewSession::new()
+            .detached()
+            .print()
+            .format("#{session_name}")
+            .session_name(name)
+            .width(COLUMNS)
+            .height(ROWS)
+            .start_directory("/")
+            .build();
+        // More than one word is run as it is, by no shell.
+        new_session.push_param(&rig).push_param("session-exec").push_param(&attempt_dir);
+        let pane = format!("={name}:");
+        let (history, attempt) = (HISTORY_LINES.to_string(), plan.attempt.to_string());
+        let mut program = self.place.program().arg("start-server");
+        for option in [
+            ["-g", "history-limit", &history],
+            ["-g", "default-terminal", "screen-256color"],
+            ["-g", "destroy-unattached", "off"],
+            ["-gw", "remain-on-exit", "off"],
+            ["-s", "exit-empty", "on"],
+        ] {
+            program = program.args([";", "set-option"]).args(option);
+        }
+        program = with(program.arg(";"), &new_session)
+            .args([";", "set-option", "-t", &pane, "@rig_run", plan.run.as_str()])
+            .args([";", "set-option", "-t", &pane, "@rig_attempt", &attempt])
+            .args([";", "set-option", "-p", "-t", &pane, "@rig_agent", "1"]);
+        let output = self.run_ok(name, program).await?;
+        let made = output.text();
+        if made == name { Ok(()) } else { Err(failed(name, &format!("tmux named it `{made}`"))) }
+    }
+
+    /// Waits until the pane's process has become the agent, or has said why it could not.
+    async fn wait_for_agent(&self, plan: &SessionPlan, name: &str) -> SessionResult<()> {
+        let place = LaunchPlace::new(&plan.attempt_dir);
+        let deadline = Instant::now() + EXEC_TIMEOUT;
+        loop {
+            if let Some(message) = place.failure() {
+                return Err(SessionError::Unusable { message });
+            }
+            if place.was_started(&plan.run, plan.attempt) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let limit = EXEC_TIMEOUT.as_secs();
+                return Err(failed(name, &format!("the agent was not started within {limit} s")));
+            }
+            tokio::time::sleep(EXEC_LOOK_INTERVAL).await;
+        }
+    }
+
+    fn prepare(&self, plan: &SessionPlan, name: &str) -> SessionResult<()> {
+        let starter =
+            Starter { agent: &self.agent, rig: &self.rig, root: &self.root, mark: (MARK, self.mark_value(name)) };
+        launch::prepare(plan, &starter)
+            .map_err(|error| failed(name, &format!("{}: {error}", plan.attempt_dir.display())))
+    }
+}
+
+#[async_trait]
+impl Sessions for TmuxSessions {
+    async fn start(&self, plan: &SessionPlan) -> SessionResult<()> {
+        let name = plan.name.for_tmux();
+        if let Some(pane) = self.agents_pane(&name).await?
+            && pane.is_of(&plan.run, plan.attempt)
+            && pane.lives()
+        {
+            return self.wait_for_agent(plan, &name).await;
+        }
+        let place = LaunchPlace::new(&plan.attempt_dir);
+        if place.was_started(&plan.run, plan.attempt) {
+            // It has run and ended: that is for the look at its liveness to report, and for no second start.
+            return Ok(());
+        }
+        // Also what an earlier agent of this issue left behind outside any session goes, so that there is one at most.
+        self.end(&plan.name).await?;
+        self.prepare(plan, &name)?;
+        if let Err(error) = self.create(plan, &name).await {
+            // The server may have been on its way out with its last session; anything else would fail again.
+            if !self.panes(&name).await?.is_empty() {
+                return Err(error);
+            }
+            self.create(plan, &name).await?;
+        }
+        self.wait_for_agent(plan, &name).await
+    }
+
+    async fn liveness(&self, name: &SessionName, run: &RunId, attempt: Attempt) -> SessionResult<Liveness> {
+        let pane = self.agents_pane(&name.for_tmux()).await?;
+        Ok(match pane {
+            Some(pane) if !pane.lives() => Liveness::Gone,
+            Some(pane) if pane.is_of(run, attempt) => Liveness::Alive,
+            Some(_) => Liveness::Other,
+            None => Liveness::Gone,
+        })
+    }
+
+    async fn screen(&self, name: &SessionName, history: u32) -> SessionResult<String> {
+        let name = name.for_tmux();
+        let pane = self.live_pane(&name).await?;
+        let start = format!("-{}", history.min(SCREEN_HISTORY_LINES));
+        let mut capture = CapturePane::new().stdout().join().target_pane(&pane.id);
+        if history > 0 {
+            capture = capture.start_line(&start);
+        }
+        let program = with(self.place.program(), &capture.build()).output_cap(SCREEN_BYTES).keep_tail();
+        let output = self.run_ok(&name, program).await?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn prompt_line(&self, screen: &str) -> PromptLine {
+        claude::prompt_line(screen)
+    }
+
+    async fn type_line(&self, name: &SessionName, line: &str) -> SessionResult<()> {
+        let name = name.for_tmux();
+        if line.chars().any(char::is_control) || line.trim().is_empty() || line.len() > LINE_BYTES {
+            return Err(failed(&name, "only one short line without control characters can be typed"));
+        }
+        let pane = self.live_pane(&name).await?;
+        let buffer = format!("rig-{name}-{}", std::process::id());
+        let load = LoadBuffer::new().buffer_name(&buffer).path("-").build();
+        let paste = PasteBuffer::new().delete().bracket_codes().buffer_name(&buffer).target_pane(&pane.id).build();
+        // One command list: nobody's death can come between the text and its Enter. A person who scrolls back holds keys
+        // up, so that mode is left first.
+        let program = with(self.place.program(), &load).args([";", "copy-mode", "-q", "-t", &pane.id, ";"]);
+        let program = with(program, &paste).args([";", "send-keys", "-t", &pane.id, "Enter"]);
+        self.run_ok(&name, program.stdin(line)).await.map(drop)
+    }
+
+    async fn end(&self, name: &SessionName) -> SessionResult<()> {
+        let name = name.for_tmux();
+        let panes = self.panes(&name).await?;
+        let ids: Vec<i32> = panes.iter().map(|pane| pane.process).collect();
+        let mark = format!("{MARK}={}", self.mark_value(&name));
+        let mut left = processes::members(&ids, &mark);
+        if !panes.is_empty() {
+            let kill = KillSession::new().target_session(format!("={name}")).build();
+            let output = self.run(&name, with(self.place.program(), &kill)).await?;
+            if !output.status.success() && !self.panes(&name).await?.is_empty() {
+                return Err(refused(&name, &output));
+            }
+        }
+        let grace = if panes.is_empty() { Duration::ZERO } else { END_GRACE };
+        left = processes::wait_for_end(left, grace).await;
+        for (signal, grace) in [(Signal::TERM, TERMINATE_GRACE), (Signal::KILL, KILL_GRACE)] {
+            // Looked for again each time: what was found may have started more.
+            left.extend(processes::members(&[], &mark));
+            processes::signal_all(&left, signal);
+            left = processes::wait_for_end(left, grace).await;
+        }
+        left.extend(processes::members(&[], &mark));
+        if left.is_empty() { Ok(()) } else { Err(failed(&name, &format!("{} processes do not end", left.len()))) }
+    }
+}
+
+/// Adds a built tmux command's words to a program.
+fn with(program: Program, command: &TmuxCommand<'_>) -> Program {
+    // tmux takes a `;` at the end of a word for the end of a command.
+    program.args(command.to_vec().iter().map(|word| match word.strip_suffix(';') {
+        Some(start) => format!("{start}\\;"),
+        None => word.to_string(),
+    }))
+}
+
+fn failed(session: &str, message: &str) -> SessionError {
+    SessionError::Failed { session: session.to_owned(), message: message.to_owned() }
+}
+
+fn refused(session: &str, output: &Output) -> SessionError {
+    failed(session, &format!("tmux ended with {}: {}", output.status, output.error_text()))
+}
