@@ -1,5 +1,207 @@
-//! rig phase (being written)
-use super::{CommandResult, Context};
-pub fn run(_: &Context, _: crate::cli::PhaseCommand) -> CommandResult {
-    Err(crate::output::Failure::internal("being written"))
+//! `rig phase`: the phase file of an issue's session, for agents, people and scripts.
+
+mod self_test;
+
+use super::{CommandResult, Context, runtime};
+use crate::{
+    adapters::phase_watch::{
+        PhaseWatch,
+        file::{Observed, read_phase, read_phase_log, write_phase},
+    },
+    cli::{PhaseCommand, PhaseSetArgs, PhaseTarget},
+    config::root::{AttemptDir, Root},
+    domain::{
+        ids::{Attempt, IssueNumber, ProjectName},
+        phase::{PhaseReport, PhaseText},
+    },
+    output::{Exit, Failure, Printer},
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+/// Runs one of the phase commands.
+pub fn run(context: &Context, command: PhaseCommand) -> CommandResult {
+    match command {
+        PhaseCommand::Path(target) => path(context, &target),
+        PhaseCommand::Get(target) => get(context, &target),
+        PhaseCommand::Set(args) => set(context, args),
+        PhaseCommand::Watch(target) => runtime()?.block_on(watch(context, &target)),
+        PhaseCommand::Log(target) => log(context, &target),
+        PhaseCommand::Test => runtime()?.block_on(self_test::run(context.printer)),
+    }
+}
+
+fn path(context: &Context, target: &PhaseTarget) -> CommandResult {
+    let phase = phase_file(context, target)?;
+    context.printer.line(phase.display().to_string());
+    context.printer.json(&json!({ "path": phase }));
+    Ok(Exit::Ok)
+}
+
+fn get(context: &Context, target: &PhaseTarget) -> CommandResult {
+    let phase = phase_file(context, target)?;
+    let (words, document) = describe(read_phase(&phase).as_ref());
+    if let Some(error) = document["error"].as_str() {
+        return Err(Failure::user(format!("{}: {error}", phase.display())));
+    }
+    context.printer.line(words);
+    context.printer.json(&document);
+    Ok(Exit::Ok)
+}
+
+fn set(context: &Context, args: PhaseSetArgs) -> CommandResult {
+    let target = PhaseTarget { issue: args.issue, project: args.project };
+    let phase = phase_file(context, &target)?;
+    let report = PhaseReport { phase: args.phase, reason: args.reason };
+    write_phase(&phase, &phase.with_file_name("phase.log"), &report, Timestamp::now()).map_err(|error| {
+        Failure::outside(format!("{}: {error}", phase.display())).hint("check the disk's space and who owns the folder")
+    })?;
+    context.printer.talk(format!("phase {} is set", report.phase));
+    context.printer.json(&json!({ "phase": report.phase, "reason": report.reason, "path": phase }));
+    Ok(Exit::Ok)
+}
+
+/// Prints each phase once, those of the log and those that were written in other ways, until it is interrupted.
+async fn watch(context: &Context, target: &PhaseTarget) -> CommandResult {
+    let phase = phase_file(context, target)?;
+    let log = phase.with_file_name("phase.log");
+    let mut watch = PhaseWatch::new();
+    watch.add(phase.parent().unwrap_or(Path::new(".")));
+    if let Some(trouble) = watch.trouble() {
+        context.printer.talk(format!("{trouble}; looking every second instead"));
+    }
+    let mut offset = fs::metadata(&log).map_or(0, |meta| meta.len());
+    let mut told: Option<(u64, i128)> = None;
+    loop {
+        for logged in read_phase_log(&log, offset).unwrap_or_default() {
+            offset = logged.offset;
+            told = Some((logged.inode, logged.mtime_ns));
+            print_report(context.printer, &logged.report);
+        }
+        let seen = read_phase(&phase);
+        let key = seen.as_ref().map(|seen| (seen.inode, seen.mtime_ns));
+        if let Some(seen) = seen.filter(|seen| seen.content != PhaseText::Nothing && key != told) {
+            told = key;
+            match seen.content {
+                PhaseText::Report(report) => print_report(context.printer, &report),
+                _ => context.printer.line(describe(Some(&seen)).0),
+            }
+        }
+        watch.changed().await;
+    }
+}
+
+/// Prints what an issue's sessions reported on disk: the phases that were set, attempt by attempt.
+fn log(context: &Context, target: &PhaseTarget) -> CommandResult {
+    let (root, project, issue) = issue_of(context, target)?;
+    let run = root.run(&project, issue);
+    let mut rows = Vec::new();
+    for attempt in attempts(run.path()) {
+        let log = run.attempt(attempt).phase_log();
+        let lines = read_phase_log(&log, 0).map_err(|error| Failure::outside(format!("{}: {error}", log.display())))?;
+        for line in lines {
+            let PhaseReport { phase, reason } = &line.report;
+            context.printer.json(&json!({ "at": line.at, "attempt": attempt, "phase": phase, "reason": reason }));
+            rows.push(vec![line.at.to_string(), attempt.to_string(), phase.to_string(), reason.clone()]);
+        }
+    }
+    context.printer.table(&["AT", "ATTEMPT", "PHASE", "REASON"], &rows);
+    Ok(Exit::Ok)
+}
+
+fn print_report(printer: Printer, report: &PhaseReport) {
+    let reason = if report.reason.is_empty() { String::new() } else { format!("  {}", report.reason) };
+    printer.line(format!("{}{reason}", report.phase));
+    printer.json(&json!({ "phase": report.phase, "reason": report.reason, "at": Timestamp::now() }));
+}
+
+/// Returns what was seen in words and as a document.
+fn describe(seen: Option<&Observed>) -> (String, Value) {
+    match seen.map(|seen| &seen.content) {
+        None | Some(PhaseText::Nothing) => ("none".to_owned(), json!({ "phase": null, "reason": "" })),
+        Some(PhaseText::Malformed(unknown)) => (unknown.to_string(), json!({ "error": unknown.to_string() })),
+        Some(PhaseText::Report(PhaseReport { phase, reason })) if reason.is_empty() => {
+            (phase.to_string(), json!({ "phase": phase, "reason": "" }))
+        }
+        Some(PhaseText::Report(PhaseReport { phase, reason })) => {
+            (format!("{phase}\nReason: {reason}"), json!({ "phase": phase, "reason": reason }))
+        }
+    }
+}
+
+/// Returns the phase file that is meant: inside a session its own, else that of the issue's newest attempt.
+fn phase_file(context: &Context, target: &PhaseTarget) -> Result<PathBuf, Failure> {
+    let own =
+        |name: &str, given: Option<String>| given.is_none_or(|given| env::var(name).is_ok_and(|own| own == given));
+    let is_own = own("RIG_ISSUE", target.issue.map(|issue| issue.0.to_string()))
+        && own("RIG_PROJECT", target.project.as_ref().map(ToString::to_string));
+    if let Some(path) = env::var_os("PHASE_FILE").filter(|path| is_own && !path.is_empty()) {
+        return Ok(PathBuf::from(path));
+    }
+    let (root, project, issue) = issue_of(context, target)?;
+    let run = root.run(&project, issue);
+    let newest = attempts(run.path()).last().map(|attempt| run.attempt(*attempt));
+    newest.as_ref().map(AttemptDir::phase).ok_or_else(|| no_session(issue, &run.path().display().to_string()))
+}
+
+fn issue_of(context: &Context, target: &PhaseTarget) -> Result<(Root, ProjectName, IssueNumber), Failure> {
+    let issue = target.issue.ok_or_else(|| {
+        Failure::new(Exit::Usage, "no issue is given")
+            .hint("name it, such as `rig phase get 123`, or run this inside a session")
+    })?;
+    let root = find_root(context.global.root.clone())?;
+    if let Some(project) = &target.project {
+        return Ok((root, project.clone(), issue));
+    }
+    let runs = root.state_dir().join("run");
+    let mut projects = folders(&runs);
+    projects.retain(|name| runs.join(name).join(issue.0.to_string()).is_dir());
+    match &projects[..] {
+        [] => Err(no_session(issue, &runs.display().to_string())),
+        [one] => Ok((root, ProjectName::new(one).map_err(Failure::user)?, issue)),
+        several => Err(Failure::user(format!("issue {issue} has sessions in {}", several.join(", ")))
+            .hint("say which with --project NAME")),
+    }
+}
+
+fn no_session(issue: IssueNumber, place: &str) -> Failure {
+    Failure::user(format!("issue {issue} has no session in {place}"))
+        .hint("`rig status` shows the runs; --root names another root")
+}
+
+/// Returns the attempts of a run that have a folder, the oldest first.
+fn attempts(run: &Path) -> Vec<Attempt> {
+    let number = |name: &String| name.strip_prefix("attempt-")?.parse().ok().map(Attempt);
+    let mut attempts: Vec<Attempt> = folders(run).iter().filter_map(number).collect();
+    attempts.sort();
+    attempts
+}
+
+fn folders(path: &Path) -> Vec<String> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+/// Finds the root: the given one, else the nearest folder upwards that has `projects` and `state`, else the user's own.
+fn find_root(given: Option<PathBuf>) -> Result<Root, Failure> {
+    if let Some(path) = given {
+        let absolute =
+            std::path::absolute(&path).map_err(|error| Failure::user(format!("{}: {error}", path.display())))?;
+        return Ok(Root::at(absolute));
+    }
+    let here = env::current_dir().unwrap_or_default();
+    let is_root = |path: &&Path| path.join("projects").is_dir() && path.join("state").is_dir();
+    if let Some(path) = here.ancestors().find(is_root) {
+        return Ok(Root::at(path));
+    }
+    let data = env::var_os("XDG_DATA_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
+    let data = data.or_else(home).ok_or_else(|| Failure::user("no root is found").hint("name one with --root DIR"))?;
+    Ok(Root::at(data.join("rig")))
 }

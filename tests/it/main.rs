@@ -32,4 +32,5 @@ mod forge_contract;
 #[path = "../support/terminal.rs"]
 mod terminal;
 
+mod phase;
 mod session;

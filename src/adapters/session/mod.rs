@@ -7,7 +7,7 @@
 
 pub mod claude;
 pub mod credential;
-mod files;
+pub(crate) mod files;
 pub mod hooks;
 pub mod launch;
 mod processes;

@@ -148,6 +148,11 @@ impl TmuxSessions {
         Self { place, rig, root, agent }
     }
 
+    /// Returns what tmux calls itself and its version.
+    pub async fn version(&self) -> SessionResult<String> {
+        self.run_ok("server", Program::new("tmux").arg("-V")).await.map(|output| output.text())
+    }
+
     /// Ends the server when it has no session, or whatever it has; for temporary places only.
     pub async fn end_server(&self) -> SessionResult<()> {
         let output = self.run("server", self.place.program().arg("kill-server")).await?;
