@@ -1,1 +1,6 @@
 //! The integration tests: one binary, one file per story or contract.
+
+#[path = "../support/forge.rs"]
+mod forge_support;
+
+mod embedded_forge;
