@@ -34,3 +34,8 @@ mod terminal;
 
 mod phase;
 mod session;
+
+#[path = "../support/forge.rs"]
+mod forge_support;
+
+mod embedded_forge;
