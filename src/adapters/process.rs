@@ -193,6 +193,20 @@ impl Program {
         Err(ProcessError::Failed { program, status: output.status, message: message.chars().take(2_000).collect() })
     }
 
+    /// Starts the program with its standard input and output as streams, for what is too big to hold. Its standard error
+    /// is kept up to the cap; its time limit counts from `Streaming::finish`.
+    pub fn stream(self) -> Result<Streaming, ProcessError> {
+        let program = self.name();
+        let mut command = tokio::process::Command::from(self.command());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().map_err(|error| start_error(&program, &error))?;
+        let group = child.id().and_then(|id| Pid::from_raw(id as i32));
+        let guard = GroupGuard { group };
+        let stderr = tokio::spawn(read_capped(child.stderr.take(), self.output_cap, self.keep_tail));
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        Ok(Streaming { stdin, stdout, program, limit: self.timeout, child, stderr, guard })
+    }
+
     /// Starts the program detached: a session of its own, standard input closed, both outputs appended to `log`.
     /// It outlives this process.
     pub fn spawn_detached(self, log: std::fs::File) -> Result<(), ProcessError> {
@@ -244,7 +258,37 @@ impl Program {
     }
 }
 
+/// A program that runs while its input is written and its output read. Dropping it kills its process group.
+#[derive(Debug)]
+pub struct Streaming {
+    /// Standard input, for the caller to take; dropping it is the end of the input.
+    pub stdin: Option<tokio::process::ChildStdin>,
+    /// Standard output, for the caller to take.
+    pub stdout: Option<tokio::process::ChildStdout>,
+    program: String,
+    limit: Duration,
+    child: tokio::process::Child,
+    stderr: tokio::task::JoinHandle<(Vec<u8>, bool)>,
+    guard: GroupGuard,
+}
+
+impl Streaming {
+    /// Waits for the end. Returns the exit status and what was said on standard error. A time-out kills the group.
+    pub async fn finish(mut self) -> Result<(ExitStatus, Vec<u8>), ProcessError> {
+        drop(self.stdin.take());
+        drop(self.stdout.take());
+        let Ok(status) = tokio::time::timeout(self.limit, self.child.wait()).await else {
+            return Err(ProcessError::TimedOut { program: self.program, limit: self.limit });
+        };
+        let status = status.map_err(|error| start_error(&self.program, &error))?;
+        let (stderr, _) = drained(self.stderr).await;
+        drop(self.guard);
+        Ok((status, stderr))
+    }
+}
+
 /// Kills a process group when dropped: the program's own and whatever it left in it.
+#[derive(Debug)]
 struct GroupGuard {
     group: Option<Pid>,
 }

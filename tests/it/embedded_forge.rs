@@ -1,0 +1,557 @@
+//! The embedded forge from outside: HTTP and git only, except for one test that puts the state of a death into its database.
+
+use crate::forge_support::{Checkout, DEADLINE, TestForge, call, started};
+use serde_json::{Value, json};
+use std::{
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+fn stderr(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+async fn protect(forge: &TestForge, rule: Value) {
+    let answer = forge.post(&forge.at("/branch_protections"), rule).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+}
+
+async fn merge(forge: &TestForge, number: i64, body: Value) -> crate::forge_support::Answer {
+    forge.post(&forge.at(&format!("/pulls/{number}/merge")), body).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_over_http_shows_in_the_api() {
+    let forge = TestForge::new().await;
+    let checkout = forge.clone("work");
+    checkout.run(&["checkout", "--quiet", "-b", "fix/issue-1"]);
+    let head = checkout.commit("a.txt", "text\n", "add a");
+    checkout.run(&["push", "--quiet", "origin", "fix/issue-1"]);
+    let branch = forge.get(&forge.at("/branches/fix/issue-1")).await;
+    assert_eq!(branch.body["commit"]["id"], head.as_str());
+    assert_eq!(forge.get(&forge.at("/branches/fix/issue-1")).await.body["commit"]["message"], "add a");
+    assert_eq!(forge.call("DELETE", &forge.at("/branches/fix/issue-1"), &forge.dev, Value::Null).await.status, 204);
+    assert_eq!(forge.get(&forge.at("/branches/fix/issue-1")).await.status, 404);
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_push_and_a_large_fetch_arrive_whole() {
+    let forge = TestForge::new().await;
+    let checkout = forge.clone("work");
+    // Does not compress, so it needs many chunks each way.
+    let mut seed = 1_u32;
+    let noise: Vec<u8> = (0..6_000_000)
+        .map(|_| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 24) as u8
+        })
+        .collect();
+    std::fs::write(checkout.folder.join("noise"), &noise).unwrap();
+    checkout.commit("a.txt", "x", "add noise");
+    checkout.run(&["push", "--quiet", "origin", "main"]);
+    let other = forge.clone("other");
+    assert!(std::fs::read(other.folder.join("noise")).unwrap() == noise);
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_write_cannot_push() {
+    let forge = TestForge::new().await;
+    let checkout = forge.clone("work");
+    checkout.commit("a.txt", "x", "add a");
+    let url = |user: &str| forge.running.url().replace("http://", &format!("http://{user}@")) + "/dev/widget.git";
+    for user in [format!("reader:{}", forge.reader), "dev:wrong".to_owned()] {
+        let output = checkout.try_run(&["push", &url(&user), "main"]);
+        assert!(!output.status.success(), "{user} pushed");
+    }
+    assert!(checkout.try_run(&["ls-remote", &url(&format!("reader:{}", forge.reader))]).status.success());
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_protected_branch_refuses_pushes_rewrites_and_deletion() {
+    let forge = TestForge::new().await;
+    let checkout = forge.clone("work");
+    protect(&forge, json!({ "rule_name": "main" })).await;
+    checkout.commit("a.txt", "x", "add a");
+    let refused = checkout.try_run(&["push", "origin", "main"]);
+    assert!(!refused.status.success() && stderr(&refused).contains("protected branch"), "{}", stderr(&refused));
+
+    protect(&forge, json!({ "rule_name": "stable", "enable_push": true })).await;
+    checkout.run(&["push", "--quiet", "origin", "main:stable"]);
+    checkout.run(&["commit", "--quiet", "--amend", "-m", "another"]);
+    let forced = checkout.try_run(&["push", "--force", "origin", "main:stable"]);
+    assert!(!forced.status.success() && stderr(&forced).contains("force push"), "{}", stderr(&forced));
+    let deleted = checkout.try_run(&["push", "origin", ":stable"]);
+    assert!(!deleted.status.success() && stderr(&deleted).contains("deletion"), "{}", stderr(&deleted));
+    checkout.run(&["push", "--quiet", "origin", "main:free"]);
+    let hidden = checkout.try_run(&["push", "origin", "main:refs/pull/1/head"]);
+    assert!(!hidden.status.success(), "refs/pull is the forge's");
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_does_only_what_its_scopes_say() {
+    let forge = TestForge::new().await;
+    let made = json!({ "username": "ann", "email": "ann@example.org", "password": "a long secret" });
+    assert_eq!(forge.call("POST", "/admin/users", &forge.admin, made).await.status, 201);
+    let basic = |name: &str, scopes: Value| {
+        let request = reqwest::Client::new().post(format!("{}/api/v1/users/ann/tokens", forge.running.url()));
+        request.basic_auth("ann", Some("a long secret")).json(&json!({ "name": name, "scopes": scopes })).send()
+    };
+    let token: Value = basic("one", json!(["read:user", "write:issue"])).await.unwrap().json().await.unwrap();
+    assert_eq!(basic("two", json!(["write:nothing"])).await.unwrap().status(), 400);
+    let token = token["sha1"].as_str().unwrap();
+    assert_eq!(forge.call("GET", "/user", token, Value::Null).await.body["login"], "ann");
+    let issue = json!({ "title": "found by ann" });
+    assert_eq!(forge.call("POST", &forge.at("/issues"), token, issue).await.status, 201);
+    let refused = forge.call("GET", &forge.at("/pulls"), token, Value::Null).await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.body["message"].as_str().unwrap().contains("read:repository"), "{}", refused.body);
+    assert_eq!(forge.call("GET", "/user", "wrong", Value::Null).await.status, 401);
+    assert_eq!(
+        forge.call("POST", "/users/ann/tokens", token, json!({ "name": "x", "scopes": ["all"] })).await.status,
+        403
+    );
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_are_capped_and_links_use_the_root_url() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = rig::embedded_forge::Options {
+        folder: folder.path().to_owned(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        root_url: Some("https://forge.example.org/".to_owned()),
+        faults: false,
+    };
+    let running = rig::embedded_forge::start(options).await.unwrap();
+    let token = running.ensure_user("dev").await.unwrap();
+    running.ensure_empty_repository("dev", "widget").await.unwrap();
+    let issues = "/repos/dev/widget/issues";
+    for index in 0..53 {
+        call(&running.url(), "POST", issues, &token, json!({ "title": format!("issue {index}") })).await;
+    }
+    let first = call(&running.url(), "GET", &format!("{issues}?limit=100"), &token, Value::Null).await;
+    assert_eq!(first.body.as_array().unwrap().len(), 50);
+    assert_eq!(first.body[0]["number"], 53);
+    assert_eq!(first.header("x-total-count"), "53");
+    let next = "<https://forge.example.org/api/v1/repos/dev/widget/issues?limit=50&page=2>; rel=\"next\"";
+    assert!(first.header("link").contains(next), "{}", first.header("link"));
+    let second = call(&running.url(), "GET", &format!("{issues}?limit=50&page=2"), &token, Value::Null).await;
+    assert_eq!(second.body.as_array().unwrap().len(), 3);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unknown_labels_are_dropped_without_a_word() {
+    let forge = TestForge::new().await;
+    let label = forge.post(&forge.at("/labels"), json!({ "name": "backlog", "color": "#00AA00" })).await;
+    assert_eq!((label.status, &label.body["color"]), (201, &json!("00aa00")));
+    forge.post(&forge.at("/issues"), json!({ "title": "one" })).await;
+    forge.post(&forge.at("/issues"), json!({ "title": "two", "labels": [label.body["id"], 999] })).await;
+    let added = forge.post(&forge.at("/issues/1/labels"), json!({ "labels": ["typo"] })).await;
+    assert_eq!((added.status, added.body), (200, json!([])));
+    let with = |query: &str| format!("{}?{query}", forge.at("/issues"));
+    assert_eq!(forge.get(&with("labels=backlog")).await.body.as_array().unwrap().len(), 1);
+    assert_eq!(forge.get(&with("labels=typo")).await.body.as_array().unwrap().len(), 2);
+    assert_eq!(forge.get(&with("labels=backlog,typo")).await.body.as_array().unwrap().len(), 1);
+    let remove = async |label: &str| {
+        forge.call("DELETE", &forge.at(&format!("/issues/1/labels/{label}")), &forge.dev, Value::Null).await.status
+    };
+    assert_eq!(remove("backlog").await, 204);
+    assert_eq!(remove("999").await, 422);
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_dependency_keeps_an_issue_open() {
+    let forge = TestForge::new().await;
+    for title in ["one", "two"] {
+        forge.post(&forge.at("/issues"), json!({ "title": title })).await;
+    }
+    let other = json!({ "owner": "dev", "repo": "widget", "index": 1 });
+    assert_eq!(forge.post(&forge.at("/issues/2/dependencies"), other).await.status, 201);
+    assert_eq!(forge.get(&forge.at("/issues/2/dependencies")).await.body[0]["number"], 1);
+    assert_eq!(forge.get(&forge.at("/issues/1/blocks")).await.body[0]["number"], 2);
+    let close = async |number: i64| {
+        let path = forge.at(&format!("/issues/{number}"));
+        forge.call("PATCH", &path, &forge.dev, json!({ "state": "closed" })).await.status
+    };
+    assert_eq!(close(2).await, 412);
+    assert_eq!(close(1).await, 201);
+    assert_eq!(close(2).await, 201);
+    let off = json!({ "internal_tracker": { "enable_issue_dependencies": false } });
+    assert_eq!(forge.call("PATCH", &forge.at(""), &forge.dev, off).await.status, 200);
+    assert_eq!(forge.get(&forge.at("/issues/2/dependencies")).await.status, 404);
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_request_is_made_once_and_only_between_branches() {
+    let forge = TestForge::new().await;
+    let checkout = forge.clone("work");
+    forge.post(&forge.at("/issues"), json!({ "title": "one" })).await;
+    let number = forge.pull(&checkout, "fix/issue-1", "a.txt", "x").await;
+    assert_eq!(number, 2, "issues and pull requests share their numbers");
+    assert!(forge.get(&forge.at("/issues/2")).await.body["pull_request"].is_object());
+    let create = async |head: &str, base: &str| {
+        forge.post(&forge.at("/pulls"), json!({ "head": head, "base": base, "title": "x" })).await
+    };
+    let second = create("fix/issue-1", "main").await;
+    assert_eq!(second.status, 409);
+    assert!(second.body["message"].as_str().unwrap().contains("issue_id: 2,"), "{}", second.body);
+    assert_eq!(create("main", "main").await.status, 422);
+    assert_eq!(create("missing", "main").await.status, 404);
+    let files = forge.get(&forge.at("/pulls/2/files")).await;
+    assert_eq!(files.body[0]["filename"], "a.txt");
+    let diff = forge.get(&forge.at("/pulls/2.diff")).await;
+    assert!(diff.body.as_str().unwrap().contains("+x"), "{}", diff.body);
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_style_merges() {
+    let forge = TestForge::new().await;
+    let checkout = forge.clone("work");
+    for (index, style) in ["merge", "rebase", "rebase-merge", "squash"].into_iter().enumerate() {
+        // All branch off the same commit, so that from the second on the base is ahead.
+        let number = forge.pull(&checkout, &format!("fix/{index}"), &format!("{style}.txt"), style).await;
+        forge.until_mergeable(number).await;
+        let answer = merge(&forge, number, json!({ "Do": style, "MergeTitleField": format!("via {style}") })).await;
+        assert_eq!(answer.status, 200, "{style}: {}", answer.body);
+    }
+    checkout.run(&["fetch", "--quiet", "origin"]);
+    let files = checkout.run(&["ls-tree", "--name-only", "origin/main"]);
+    for style in ["merge", "rebase", "rebase-merge", "squash"] {
+        assert!(files.contains(&format!("{style}.txt")), "{style} is missing: {files}");
+    }
+    let subjects = checkout.run(&["log", "--first-parent", "--format=%s", "origin/main"]);
+    let expected = "via squash\nvia rebase-merge\nchange rebase.txt\nvia merge\nInitial commit";
+    assert_eq!(subjects, expected);
+    let number = forge.pull(&checkout, "fix/ff", "ff.txt", "x").await;
+    let head = forge.until_mergeable(number).await["head"]["sha"].clone();
+    assert_eq!(merge(&forge, number, json!({ "Do": "fast-forward-only" })).await.status, 200);
+    assert_eq!(forge.get(&forge.at("/branches/main")).await.body["commit"]["id"], head);
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_reason_against_a_merge_has_its_answer() {
+    let forge = TestForge::new().await;
+    let checkout = forge.clone("work");
+    let number = forge.pull(&checkout, "fix/a", "a.txt", "one").await;
+    let conflicting = forge.pull(&checkout, "fix/b", "a.txt", "two").await;
+    let pull = forge.until_mergeable(number).await;
+    assert_eq!(merge(&forge, number, json!({ "Do": "nonsense" })).await.status, 422);
+    assert_eq!(merge(&forge, number, json!({ "Do": "merge", "head_commit_id": "0".repeat(40) })).await.status, 409);
+    let path = forge.at(&format!("/pulls/{number}/merge"));
+    let as_reader = forge.call("POST", &path, &forge.reader, json!({ "Do": "merge" }));
+    assert_eq!(as_reader.await.status, 405);
+
+    let title = async |title: &str| {
+        forge.call("PATCH", &forge.at(&format!("/pulls/{number}")), &forge.dev, json!({ "title": title })).await.body
+    };
+    assert_eq!(title("WIP: a").await["draft"], true);
+    assert_eq!(merge(&forge, number, json!({ "Do": "merge" })).await.status, 405);
+    title("a").await;
+
+    let off = json!({ "allow_squash_merge": false });
+    forge.call("PATCH", &forge.at(""), &forge.dev, off).await;
+    let squash = merge(&forge, number, json!({ "Do": "squash" })).await;
+    assert_eq!(squash.status, 405);
+
+    forge.post(&forge.at("/issues"), json!({ "title": "first this" })).await;
+    let path = forge.at(&format!("/issues/{number}/dependencies"));
+    let other = json!({ "owner": "dev", "repo": "widget", "index": 3 });
+    forge.post(&path, other.clone()).await;
+    assert_eq!(merge(&forge, number, json!({ "Do": "merge" })).await.status, 500);
+    assert_eq!(forge.call("DELETE", &path, &forge.dev, other).await.status, 200);
+
+    let done = merge(&forge, number, json!({ "Do": "merge", "head_commit_id": pull["head"]["sha"] })).await;
+    assert_eq!(done.status, 200, "{}", done.body);
+    let again = merge(&forge, number, json!({ "Do": "merge" })).await;
+    assert_eq!((again.status, &again.body["message"]), (405, &json!("")));
+    assert_eq!(forge.get(&forge.at(&format!("/pulls/{number}/merge"))).await.status, 204);
+
+    // The other one conflicts now; that and "not checked yet" are the same answer.
+    let conflict = merge(&forge, conflicting, json!({ "Do": "merge" })).await;
+    assert_eq!((conflict.status, &conflict.body["message"]), (405, &json!("Please try again later")));
+    let closed = json!({ "state": "closed" });
+    forge.call("PATCH", &forge.at(&format!("/pulls/{conflicting}")), &forge.dev, closed).await;
+    assert_eq!(merge(&forge, conflicting, json!({ "Do": "merge" })).await.status, 404);
+    assert_eq!(forge.get(&forge.at(&format!("/pulls/{conflicting}/merge"))).await.status, 404);
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn protection_holds_a_merge_until_checks_and_approvals_are_there() {
+    let forge = TestForge::new().await;
+    let checkout = forge.clone("work");
+    let rule = json!({ "rule_name": "main", "required_approvals": 1, "enable_status_check": true,
+        "status_check_contexts": ["ci/*"], "dismiss_stale_approvals": true, "block_on_rejected_reviews": true });
+    protect(&forge, rule).await;
+    let number = forge.pull(&checkout, "fix/a", "a.txt", "one").await;
+    let head = forge.until_mergeable(number).await["head"]["sha"].as_str().unwrap().to_owned();
+    let reason = async || merge(&forge, number, json!({ "Do": "merge" })).await.body["message"].to_string();
+    assert!(reason().await.contains("Not all required status checks"));
+    let status = async |sha: &str, context: &str| {
+        let body = json!({ "state": "success", "context": context });
+        forge.post(&forge.at(&format!("/statuses/{sha}")), body).await.status
+    };
+    assert_eq!(status(&head, "other").await, 201);
+    assert!(reason().await.contains("Not all required status checks"), "an unmatched context is pending");
+    assert_eq!(status(&head, "ci/test").await, 201);
+    assert!(reason().await.contains("Does not have enough approvals"));
+
+    let review = async |token: &str, event: &str| {
+        let body = json!({ "event": event, "body": "looked", "commit_id": "" });
+        forge.call("POST", &forge.at(&format!("/pulls/{number}/reviews")), token, body).await
+    };
+    assert_eq!(review(&forge.dev, "APPROVED").await.status, 422);
+    assert_eq!(review(&forge.review, "APPROVE").await.body["state"], "PENDING");
+    assert_eq!(review(&forge.reader, "APPROVED").await.body["official"], false);
+    assert_eq!(review(&forge.review, "REQUEST_CHANGES").await.body["official"], true);
+    assert!(reason().await.contains("Does not have enough approvals"));
+    assert_eq!(review(&forge.review, "APPROVED").await.body["state"], "APPROVED");
+
+    // A new head makes the approval stale and takes it away.
+    let moved = checkout.commit("a.txt", "two", "again");
+    checkout.run(&["push", "--quiet", "origin", "fix/a"]);
+    let reviews = forge.get(&forge.at(&format!("/pulls/{number}/reviews"))).await.body;
+    let last = reviews.as_array().unwrap().last().unwrap();
+    assert_eq!((&last["stale"], &last["dismissed"]), (&json!(true), &json!(true)), "{reviews}");
+    forge.until_mergeable(number).await;
+    status(&moved, "ci/test").await;
+    assert!(reason().await.contains("Does not have enough approvals"));
+    review(&forge.review, "APPROVED").await;
+    assert_eq!(merge(&forge, number, json!({ "Do": "squash", "head_commit_id": moved })).await.status, 200);
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merge_closes_what_it_says_and_removes_the_branch() {
+    let forge = TestForge::new().await;
+    let checkout = forge.clone("work");
+    forge.post(&forge.at("/issues"), json!({ "title": "broken" })).await;
+    let number = forge.pull(&checkout, "fix/issue-1", "a.txt", "x").await;
+    let body = json!({ "body": "Fixes #1" });
+    forge.call("PATCH", &forge.at(&format!("/pulls/{number}")), &forge.dev, body).await;
+    forge.until_mergeable(number).await;
+    assert_eq!(merge(&forge, number, json!({ "Do": "squash", "delete_branch_after_merge": true })).await.status, 200);
+    assert_eq!(forge.get(&forge.at("/issues/1")).await.body["state"], "closed");
+    assert_eq!(forge.get(&forge.at("/branches/fix/issue-1")).await.status, 404);
+    let pull = forge.get(&forge.at(&format!("/pulls/{number}"))).await.body;
+    assert_eq!(pull["head"]["ref"], format!("refs/pull/{number}/head"));
+    assert_eq!((&pull["merged"], &pull["merged_by"]["login"]), (&json!(true), &json!("dev")));
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_combined_status_speaks_of_its_page_only() {
+    let forge = TestForge::new().await;
+    let main = forge.get(&forge.at("/branches/main")).await.body["commit"]["id"].as_str().unwrap().to_owned();
+    let none = forge.get(&forge.at("/commits/main/status")).await.body;
+    assert_eq!((&none["state"], &none["statuses"], &none["total_count"]), (&json!(""), &Value::Null, &json!(0)));
+    for (context, state) in [("a", "failure"), ("b", "pending"), ("b", "success"), ("c", "success")] {
+        let body = json!({ "state": state, "context": context });
+        assert_eq!(forge.post(&forge.at(&format!("/statuses/{main}")), body).await.status, 201);
+    }
+    let page = async |page: u8| forge.get(&forge.at(&format!("/commits/{main}/status?limit=2&page={page}"))).await;
+    let first = page(1).await;
+    assert_eq!(first.body["state"], "success");
+    assert_eq!(first.body["statuses"][0]["status"], "success");
+    assert_eq!((first.header("x-total-count"), first.header("link")), ("3", ""));
+    assert_eq!(page(2).await.body["state"], "failure");
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_is_there_after_a_restart() {
+    let forge = TestForge::new().await;
+    let checkout = forge.clone("work");
+    let number = forge.pull(&checkout, "fix/a", "a.txt", "x").await;
+    forge.post(&forge.at(&format!("/issues/{number}/comments")), json!({ "body": "hello" })).await;
+    let (folder, dev) = (forge.folder, forge.dev);
+    forge.running.stop().await;
+    let running = started(&folder.path().join("forge")).await;
+    assert_eq!(running.new_admin_token(), None);
+    let comments = call(&running.url(), "GET", "/repos/dev/widget/issues/1/comments", &dev, Value::Null).await;
+    assert_eq!(comments.body[0]["body"], "hello");
+    let pull = call(&running.url(), "GET", &format!("/repos/dev/widget/pulls/{number}"), &dev, Value::Null).await;
+    assert_eq!(pull.body["head"]["ref"], "fix/a");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merge_that_died_before_it_was_recorded_is_recognised() {
+    let forge = TestForge::new().await;
+    let checkout = forge.clone("work");
+    forge.post(&forge.at("/issues"), json!({ "title": "broken" })).await;
+    let number = forge.pull(&checkout, "fix/a", "a.txt", "x").await;
+    let body = json!({ "body": "Fixes #1" });
+    forge.call("PATCH", &forge.at(&format!("/pulls/{number}")), &forge.dev, body).await;
+    let (folder, dev) = (forge.folder, forge.dev);
+    forge.running.stop().await;
+
+    // What a death right after the ref update leaves: the intent in the row, the commit on the base, no record of a merge.
+    let repository = folder.path().join("forge/repositories/1.git");
+    let bare = Checkout { folder: repository };
+    let head = bare.run(&["rev-parse", "fix/a"]);
+    let merged = bare.run(&["commit-tree", "fix/a^{tree}", "-p", "main", "-p", "fix/a", "-m", "merge"]);
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("forge/forge.db"));
+    let mut db = <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
+    let intend = "UPDATE pulls SET intent_sha = ?1, intent_by = 2, delete_branch = 1";
+    sqlx::query(intend).bind(&merged).execute(&mut db).await.unwrap();
+    sqlx::Connection::close(db).await.unwrap();
+    let path = format!("/repos/dev/widget/pulls/{number}");
+
+    bare.run(&["update-ref", "refs/heads/main", &merged]);
+    let running = started(&folder.path().join("forge")).await;
+    let pull = call(&running.url(), "GET", &path, &dev, Value::Null).await.body;
+    assert_eq!((&pull["merged"], &pull["merge_commit_sha"]), (&json!(true), &json!(merged)), "{pull}");
+    assert_eq!((&pull["state"], &pull["head"]["sha"]), (&json!("closed"), &json!(head)));
+    let issue = call(&running.url(), "GET", "/repos/dev/widget/issues/1", &dev, Value::Null).await.body;
+    assert_eq!(issue["state"], "closed");
+    let branch = call(&running.url(), "GET", "/repos/dev/widget/branches/fix/a", &dev, Value::Null).await;
+    assert_eq!(branch.status, 404, "the branch goes with the merge that asked for it");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merge_that_died_before_the_base_moved_never_happened() {
+    let forge = TestForge::new().await;
+    let checkout = forge.clone("work");
+    let number = forge.pull(&checkout, "fix/a", "a.txt", "x").await;
+    let bare = Checkout { folder: forge.folder.path().join("forge/repositories/1.git") };
+    let intended = bare.run(&["commit-tree", "fix/a^{tree}", "-p", "main", "-p", "fix/a", "-m", "merge"]);
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(forge.folder.path().join("forge/forge.db"));
+    let mut db = <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
+    sqlx::query("UPDATE pulls SET intent_sha = ?1, intent_by = 2").bind(&intended).execute(&mut db).await.unwrap();
+    sqlx::Connection::close(db).await.unwrap();
+    let pull = forge.until_mergeable(number).await;
+    assert_eq!(pull["merged"], false);
+    assert_eq!(merge(&forge, number, json!({ "Do": "merge" })).await.status, 200);
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_spoils_the_answers_that_it_names() {
+    let forge = TestForge::new().await;
+    let fault = async |rule: Value| {
+        assert_eq!(forge.call("DELETE", "/-/faults", &forge.admin, Value::Null).await.status, 204);
+        assert_eq!(forge.call("POST", "/-/faults", &forge.admin, json!([rule])).await.status, 204);
+    };
+    let raw = async |method: &str, path: &str, body: Value| {
+        let request =
+            reqwest::Client::new().request(method.parse().unwrap(), format!("{}/api/v1{path}", forge.running.url()));
+        request.header("authorization", format!("token {}", forge.dev)).json(&body).send().await
+    };
+    let issues = forge.at("/issues");
+    let rule = |action: Value| json!({ "method": "POST", "path": "/issues$", "action": action });
+    fault(rule(json!({ "kind": "status", "status": 503, "body": "busy" }))).await;
+    assert_eq!(forge.post(&issues, json!({ "title": "never" })).await.status, 503);
+    assert_eq!(forge.get(&issues).await.body, json!([]));
+    fault(rule(json!({ "kind": "drop" }))).await;
+    assert!(raw("POST", &issues, json!({ "title": "never" })).await.is_err());
+    assert_eq!(forge.get(&issues).await.body, json!([]));
+    fault(rule(json!({ "kind": "lose_answer" }))).await;
+    assert!(raw("POST", &issues, json!({ "title": "done" })).await.is_err());
+    assert_eq!(forge.get(&issues).await.body[0]["title"], "done");
+    fault(json!({ "path": "/issues$", "action": { "kind": "truncate", "bytes": 10 } })).await;
+    let cut = raw("GET", &issues, Value::Null).await;
+    assert!(match cut {
+        Err(_) => true,
+        Ok(response) => response.text().await.is_err(),
+    });
+    fault(json!({ "path": "/issues$", "action": { "kind": "garbage" } })).await;
+    assert!(raw("GET", &issues, Value::Null).await.unwrap().json::<Value>().await.is_err());
+
+    forge.call("DELETE", "/-/requests", &forge.admin, Value::Null).await;
+    forge.get(&issues).await;
+    forge.get(&issues).await;
+    let counted = forge.call("GET", "/-/requests", &forge.admin, Value::Null).await.body;
+    assert_eq!((&counted["total"], &counted["requests"][0]["count"]), (&json!(2), &json!(2)));
+    assert_eq!(forge.call("GET", "/-/requests", &forge.dev, Value::Null).await.status, 403);
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pushes_side_by_side_all_arrive() {
+    let forge = TestForge::new().await;
+    let pushes: Vec<_> = (0..6)
+        .map(|index| {
+            let checkout = forge.clone(&format!("work-{index}"));
+            checkout.commit("a.txt", "x", "add a");
+            let push = ["push", "--quiet", "origin", &format!("main:side/{index}")].map(str::to_owned);
+            tokio::task::spawn_blocking(move || checkout.run(&push.each_ref().map(String::as_str)))
+        })
+        .collect();
+    for push in pushes {
+        push.await.unwrap();
+    }
+    assert_eq!(forge.get(&forge.at("/branches")).await.header("x-total-count"), "7");
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_forge_on_the_same_folder_or_port_is_refused() {
+    let forge = TestForge::new().await;
+    let listen = forge.running.url().trim_start_matches("http://").parse().unwrap();
+    let options = |folder: &str, listen| rig::embedded_forge::Options {
+        folder: forge.folder.path().join(folder),
+        listen,
+        root_url: None,
+        faults: false,
+    };
+    let error = rig::embedded_forge::start(options("forge", "127.0.0.1:0".parse().unwrap())).await.unwrap_err();
+    assert!(error.to_string().contains("another forge"), "{error}");
+    let error = rig::embedded_forge::start(options("other", listen)).await.unwrap_err();
+    assert!(error.to_string().contains("is taken"), "{error}");
+    forge.running.stop().await;
+}
+
+#[test]
+fn rig_forge_serve_prints_its_tokens_once_and_ends_on_sigterm() {
+    let root = tempfile::tempdir().unwrap();
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        let log = root.path().join("out");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rig"))
+            .args([
+                "forge",
+                "serve",
+                "--json",
+                "--listen",
+                "127.0.0.1:0",
+                "--user",
+                "ann",
+                "--repository",
+                "ann/widget",
+            ])
+            .env("RIG_ROOT", root.path())
+            .stdin(Stdio::null())
+            .stdout(std::fs::File::create(&log).unwrap())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + DEADLINE;
+        let lines = loop {
+            let text = std::fs::read_to_string(&log).unwrap();
+            if text.contains("clone_url") && text.ends_with('\n') {
+                break text;
+            }
+            assert!(Instant::now() < deadline, "it never served: {text}");
+            std::thread::yield_now();
+        };
+        tokens.push(lines.matches("\"token\"").count());
+        let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(tokens, [2, 0], "administrator and user, at the first start only");
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = |path: &str| std::fs::metadata(root.path().join(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("state/forge"), mode("state/forge/forge.db")), (0o700, 0o600));
+}
