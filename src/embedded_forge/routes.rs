@@ -71,6 +71,7 @@ fn accounts_routes() -> Router<Arc<Forge>> {
 fn repository_routes() -> Router<Arc<Forge>> {
     Router::new()
         .route(&repository(""), get(repositories::get).patch(repositories::edit).delete(repositories::delete))
+        .route(&repository("/assignees"), get(collaborators::assignees))
         .route(&repository("/collaborators"), get(collaborators::list))
         .route(
             &repository("/collaborators/{user}"),
