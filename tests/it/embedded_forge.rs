@@ -365,6 +365,30 @@ async fn the_combined_status_speaks_of_its_page_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_private_repository_is_unseen_and_an_archived_one_unchanged() {
+    let forge = TestForge::new().await;
+    let set = async |change: Value| forge.call("PATCH", &forge.at(""), &forge.dev, change).await.status;
+    let seen = async |token: &str| forge.call("GET", &forge.at(""), token, Value::Null).await.status;
+    let fetch = async || {
+        let url = format!("{}/dev/widget.git/info/refs?service=git-upload-pack", forge.running.url());
+        reqwest::get(url).await.unwrap().status().as_u16()
+    };
+    assert_eq!((seen("").await, fetch().await), (200, 200));
+    assert_eq!(set(json!({ "private": true })).await, 200);
+    assert_eq!((seen("").await, seen(&forge.reader).await, seen(&forge.review).await), (404, 404, 200));
+    assert_eq!(fetch().await, 401);
+
+    assert_eq!(set(json!({ "archived": true })).await, 200);
+    assert_eq!(forge.post(&forge.at("/issues"), json!({ "title": "late" })).await.status, 423);
+    let checkout = forge.clone("work");
+    checkout.commit("a.txt", "x", "add a");
+    assert!(!checkout.try_run(&["push", "origin", "main"]).status.success());
+    assert_eq!(set(json!({ "archived": false })).await, 200);
+    assert_eq!(forge.post(&forge.at("/issues"), json!({ "title": "late" })).await.status, 201);
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_there_after_a_restart() {
     let forge = TestForge::new().await;
     let checkout = forge.clone("work");
