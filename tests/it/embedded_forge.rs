@@ -1,8 +1,8 @@
 //! The embedded forge from outside: HTTP and git only, except for one test that puts the state of a death into its database.
 
-use crate::forge_support::{Checkout, Served, TestForge, call, started};
+use crate::forge_support::{Checkout, DEADLINE, Served, TestForge, call, started};
 use serde_json::{Value, json};
-use std::process::Command;
+use std::{process::Command, time::Instant};
 
 fn stderr(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -365,6 +365,30 @@ async fn the_combined_status_speaks_of_its_page_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_private_repository_is_unseen_and_an_archived_one_unchanged() {
+    let forge = TestForge::new().await;
+    let set = async |change: Value| forge.call("PATCH", &forge.at(""), &forge.dev, change).await.status;
+    let seen = async |token: &str| forge.call("GET", &forge.at(""), token, Value::Null).await.status;
+    let fetch = async || {
+        let url = format!("{}/dev/widget.git/info/refs?service=git-upload-pack", forge.running.url());
+        reqwest::get(url).await.unwrap().status().as_u16()
+    };
+    assert_eq!((seen("").await, fetch().await), (200, 200));
+    assert_eq!(set(json!({ "private": true })).await, 200);
+    assert_eq!((seen("").await, seen(&forge.reader).await, seen(&forge.review).await), (404, 404, 200));
+    assert_eq!(fetch().await, 401);
+
+    assert_eq!(set(json!({ "archived": true })).await, 200);
+    assert_eq!(forge.post(&forge.at("/issues"), json!({ "title": "late" })).await.status, 423);
+    let checkout = forge.clone("work");
+    checkout.commit("a.txt", "x", "add a");
+    assert!(!checkout.try_run(&["push", "origin", "main"]).status.success());
+    assert_eq!(set(json!({ "archived": false })).await, 200);
+    assert_eq!(forge.post(&forge.at("/issues"), json!({ "title": "late" })).await.status, 201);
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_there_after_a_restart() {
     let forge = TestForge::new().await;
     let checkout = forge.clone("work");
@@ -623,6 +647,64 @@ async fn what_was_acknowledged_survives_sigkill() {
         assert!(there >= acknowledged, "{acknowledged} were acknowledged, {there} are there");
         let newest = call(&url, "GET", "/repos/ann/widget/issues?limit=1", &token, Value::Null).await.body;
         assert_eq!(newest[0]["number"], there, "no number is lost or given twice");
+    }
+    drop(served);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merge_cut_off_by_sigkill_is_whole_or_never_was() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut served, said) = Served::start(root.path());
+    let line = |text: &str, key: &str| -> String {
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.rev().find_map(|line| Some(line[key].as_str()?.to_owned())).unwrap()
+    };
+    let (token, mut url) = (line(&said, "token"), line(&said, "url"));
+    let main = root.path().join("state/forge/repositories/1.git/refs/heads/main");
+    let at = |rest: String| format!("/repos/ann/widget{rest}");
+    for round in 0..4 {
+        let write = async |path: String, body: Value| {
+            let answer = call(&url, "POST", &at(path), &token, body).await;
+            assert!(answer.status < 300, "{}", answer.body);
+            answer.body["number"].as_i64().unwrap_or_default()
+        };
+        let issue = write("/issues".into(), json!({ "title": "broken" })).await;
+        let branch = format!("fix/{round}");
+        write(format!("/contents/{round}.txt"), json!({ "content": "eA==", "new_branch": branch })).await;
+        let pull = json!({ "head": branch, "base": "main", "title": "fix", "body": format!("Fixes #{issue}") });
+        let pull = write("/pulls".into(), pull).await;
+        let path = at(format!("/pulls/{pull}"));
+        let deadline = Instant::now() + DEADLINE;
+        while call(&url, "GET", &path, &token, Value::Null).await.body["mergeable"] != true {
+            assert!(Instant::now() < deadline, "never mergeable");
+        }
+        let before = std::fs::read(&main).unwrap();
+        let request = reqwest::Client::new().post(format!("{url}/api/v1{path}/merge"));
+        let request = request.header("authorization", format!("token {token}"));
+        let merging = tokio::spawn(request.json(&json!({ "Do": "merge", "delete_branch_after_merge": true })).send());
+        // Every other time right when the base has moved, else somewhere before.
+        while round % 2 == 0 && std::fs::read(&main).is_ok_and(|now| now == before) {
+            assert!(Instant::now() < deadline, "the base never moved");
+            tokio::task::yield_now().await;
+        }
+        drop(served);
+        let _ = merging.await.unwrap();
+        let again = Served::start(root.path());
+        served = again.0;
+        url = line(&again.1, "url");
+        // Asking again, as a client must that got no answer, ends it in any case.
+        while call(&url, "GET", &at(format!("/pulls/{pull}/merge")), &token, Value::Null).await.status != 204 {
+            assert!(round % 2 == 1, "the base moved, but the pull request is not merged");
+            assert!(Instant::now() < deadline, "never merged");
+            let form = json!({ "Do": "merge", "delete_branch_after_merge": true });
+            call(&url, "POST", &format!("{path}/merge"), &token, form).await;
+        }
+        let state = call(&url, "GET", &at(format!("/issues/{issue}")), &token, Value::Null).await.body["state"].clone();
+        assert_eq!(state, "closed", "round {round}");
+        assert_eq!(call(&url, "GET", &at(format!("/branches/{branch}")), &token, Value::Null).await.status, 404);
+        let merges = root.path().join("state/forge/repositories/1.git");
+        let merges = Checkout { folder: merges }.run(&["rev-list", "--merges", "--count", "main"]);
+        assert_eq!(merges, (round + 1).to_string(), "one merge commit for each pull request");
     }
     drop(served);
 }
