@@ -7,6 +7,7 @@ pub mod git;
 pub mod mirror;
 pub mod phase_watch;
 pub mod process;
+pub mod process_identity;
 pub mod session;
 pub mod store;
 pub mod system_clock;

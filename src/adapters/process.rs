@@ -4,8 +4,10 @@
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     ffi::{OsStr, OsString},
+    fmt,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -30,7 +32,7 @@ pub enum ProcessError {
 }
 
 /// A program to run.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Program {
     program: OsString,
     args: Vec<OsString>,
@@ -43,6 +45,20 @@ pub struct Program {
     keep_tail: bool,
 }
 
+impl fmt::Debug for Program {
+    /// Leaves out values of the environment and the input: a token may be in them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let env: Vec<_> = self.env.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Program")
+            .field("program", &self.program)
+            .field("args", &self.args)
+            .field("cwd", &self.cwd)
+            .field("env", &env)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What a program that ended said.
 #[derive(Debug, Clone)]
 pub struct Output {
@@ -51,6 +67,14 @@ pub struct Output {
     pub stderr: Vec<u8>,
     /// The cap cut something off.
     pub truncated: bool,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone)]
+pub enum Ended {
+    InTime(Output),
+    /// It was killed at its time limit; what it had said until then.
+    TimedOut(Output),
 }
 
 impl Output {
@@ -150,6 +174,15 @@ impl Program {
 
     /// Runs the program to its end. A time-out kills its whole process group.
     pub async fn run(self) -> Result<Output, ProcessError> {
+        let (program, limit) = (self.name(), self.timeout);
+        match self.run_to_limit().await? {
+            Ended::InTime(output) => Ok(output),
+            Ended::TimedOut(_) => Err(ProcessError::TimedOut { program, limit }),
+        }
+    }
+
+    /// The same, for who wants to see what a program said that did not end in time.
+    pub async fn run_to_limit(self) -> Result<Ended, ProcessError> {
         let program = self.name();
         let mut command = tokio::process::Command::from(self.command());
         command.stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
@@ -164,19 +197,23 @@ impl Program {
             });
         }
         let (cap, tail) = (self.output_cap, self.keep_tail);
-        let stdout = tokio::spawn(read_capped(child.stdout.take(), cap, tail));
-        let stderr = tokio::spawn(read_capped(child.stderr.take(), cap, tail));
-        let Ok(status) = tokio::time::timeout(self.timeout, child.wait()).await else {
-            drop(guard);
-            let _ = child.wait().await;
-            return Err(ProcessError::TimedOut { program, limit: self.timeout });
+        let stdout = Capture::start(child.stdout.take(), cap, tail);
+        let stderr = Capture::start(child.stderr.take(), cap, tail);
+        let ended = tokio::time::timeout(self.timeout, child.wait()).await;
+        let in_time = ended.is_ok();
+        let status = match ended {
+            Ok(status) => status,
+            Err(_) => {
+                guard.kill();
+                child.wait().await
+            }
         };
         let status = status.map_err(|error| start_error(&program, &error))?;
-        let (stdout, cut_out) = drained(stdout).await;
-        let (stderr, cut_err) = drained(stderr).await;
+        let ((stdout, cut_out), (stderr, cut_err)) = tokio::join!(stdout.finish(), stderr.finish());
         // What the program left behind in its group ends with it.
         drop(guard);
-        Ok(Output { status, stdout, stderr, truncated: cut_out || cut_err })
+        let output = Output { status, stdout, stderr, truncated: cut_out || cut_err };
+        Ok(if in_time { Ended::InTime(output) } else { Ended::TimedOut(output) })
     }
 
     /// Runs the program to its end; any exit status but success is an error that quotes its standard error.
@@ -219,6 +256,14 @@ impl Program {
         start_error(&program, &command.exec())
     }
 
+    /// Returns the arguments and the environment that the program would be started with.
+    #[cfg(test)]
+    pub(crate) fn parts(&self) -> (Vec<String>, Vec<(String, Option<String>)>) {
+        let text = |text: &OsString| text.to_string_lossy().into_owned();
+        let env = self.env.iter().map(|(name, value)| (text(name), value.as_ref().map(text)));
+        (self.args.iter().map(text).collect(), env.collect())
+    }
+
     fn command(&self) -> std::process::Command {
         use std::os::unix::process::CommandExt;
         let mut command = std::process::Command::new(&self.program);
@@ -249,11 +294,17 @@ struct GroupGuard {
     group: Option<Pid>,
 }
 
-impl Drop for GroupGuard {
-    fn drop(&mut self) {
+impl GroupGuard {
+    fn kill(&self) {
         if let Some(group) = self.group {
             let _ = kill_process_group(group, Signal::KILL);
         }
+    }
+}
+
+impl Drop for GroupGuard {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 
@@ -264,39 +315,60 @@ fn start_error(program: &str, error: &std::io::Error) -> ProcessError {
     }
 }
 
-async fn drained(reader: tokio::task::JoinHandle<(Vec<u8>, bool)>) -> (Vec<u8>, bool) {
-    match tokio::time::timeout(DRAIN_TIMEOUT, reader).await {
-        Ok(Ok(read)) => read,
-        _ => (Vec::new(), true),
+/// One output stream, read to its end so that the writer never blocks; at most `cap` bytes of it are kept.
+struct Capture {
+    kept: Arc<Mutex<Kept>>,
+    reader: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    truncated: bool,
+}
+
+impl Capture {
+    fn start(stream: Option<impl AsyncRead + Unpin + Send + 'static>, cap: usize, tail: bool) -> Self {
+        let kept = Arc::new(Mutex::new(Kept::default()));
+        let reader = tokio::spawn(read_capped(stream, Arc::clone(&kept), cap, tail));
+        Self { kept, reader }
+    }
+
+    /// Returns what was kept and whether something was not, once the stream ends or has had time enough to.
+    async fn finish(mut self) -> (Vec<u8>, bool) {
+        let ended = tokio::time::timeout(DRAIN_TIMEOUT, &mut self.reader).await.is_ok();
+        self.reader.abort();
+        let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        (kept.bytes, kept.truncated || !ended)
     }
 }
 
-/// Reads a stream to its end so that the writer never blocks, and keeps at most `cap` bytes of it.
-async fn read_capped(stream: Option<impl AsyncRead + Unpin>, cap: usize, tail: bool) -> (Vec<u8>, bool) {
-    let Some(mut stream) = stream else { return (Vec::new(), false) };
-    let (mut kept, mut truncated) = (Vec::new(), false);
+async fn read_capped(stream: Option<impl AsyncRead + Unpin>, kept: Arc<Mutex<Kept>>, cap: usize, tail: bool) {
+    let Some(mut stream) = stream else { return };
     let mut chunk = vec![0; 16 * 1024];
     while let Ok(count) = stream.read(&mut chunk).await {
         if count == 0 {
             break;
         }
-        if tail {
-            kept.extend_from_slice(&chunk[..count]);
-            if kept.len() > cap * 2 {
-                kept.drain(..kept.len() - cap);
-                truncated = true;
-            }
-        } else {
-            let room = cap - kept.len();
-            kept.extend_from_slice(&chunk[..count.min(room)]);
-            truncated |= count > room;
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = if tail { count } else { (cap - kept.bytes.len()).min(count) };
+        kept.bytes.extend_from_slice(&chunk[..room]);
+        kept.truncated |= room < count;
+        // Twice the cap before it is cut, so that not every chunk moves the whole.
+        if kept.bytes.len() > cap * 2 {
+            kept.cut_to_last(cap);
         }
     }
-    if kept.len() > cap {
-        kept.drain(..kept.len() - cap);
-        truncated = true;
+    kept.lock().unwrap_or_else(PoisonError::into_inner).cut_to_last(cap);
+}
+
+impl Kept {
+    fn cut_to_last(&mut self, cap: usize) {
+        if self.bytes.len() > cap {
+            self.bytes.drain(..self.bytes.len() - cap);
+            self.truncated = true;
+        }
     }
-    (kept, truncated)
 }
 
 #[cfg(test)]
@@ -312,6 +384,14 @@ mod tests {
             .await
             .unwrap_err();
         assert!(matches!(error, ProcessError::TimedOut { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_was_said_is_kept_when_a_child_that_left_the_group_holds_the_pipe() {
+        let limit = Duration::from_millis(500);
+        let program = Program::new("sh").args(["-c", "echo said; setsid sleep 4; sleep 300"]).timeout(limit);
+        let ended = program.run_to_limit().await.unwrap();
+        assert!(matches!(&ended, Ended::TimedOut(output) if output.text() == "said"), "{ended:?}");
     }
 
     #[tokio::test]

@@ -6,9 +6,3 @@ pub fn poll(_: &Context, _: crate::cli::PollArgs) -> CommandResult {
 pub fn agent(_: &Context, _: crate::cli::AgentArgs) -> CommandResult {
     Err(crate::output::Failure::internal("being written"))
 }
-pub fn start(_: &Context) -> CommandResult {
-    Err(crate::output::Failure::internal("being written"))
-}
-pub fn stop(_: &Context) -> CommandResult {
-    Err(crate::output::Failure::internal("being written"))
-}

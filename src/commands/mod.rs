@@ -7,9 +7,12 @@ pub mod forge;
 pub mod phase;
 pub mod session;
 pub mod status;
+pub mod switch;
+pub mod wire;
 
 use crate::{
     cli::{Cli, Command, Dev},
+    config::{LoadError, ProjectProblem, Root, RootError},
     output::{Exit, Failure, Printer},
 };
 
@@ -28,8 +31,8 @@ pub fn run(cli: Cli) -> Exit {
     let result = match cli.command {
         Command::Dev(Dev::Poll(args)) => dev::poll(&context, args),
         Command::Dev(Dev::Agent(args)) => dev::agent(&context, args),
-        Command::Dev(Dev::Start) => dev::start(&context),
-        Command::Dev(Dev::Stop) => dev::stop(&context),
+        Command::Dev(Dev::Start) => switch::start(&context),
+        Command::Dev(Dev::Stop) => switch::stop(&context),
         Command::Phase(command) => phase::run(&context, command),
         Command::Status(args) => status::run(&context, args),
         Command::Config(command) => config::run(&context, command),
@@ -44,6 +47,33 @@ pub fn run(cli: Cli) -> Exit {
         context.printer.failure(&failure);
         failure.exit
     })
+}
+
+impl Context {
+    /// Returns the root that the command works in.
+    pub fn root(&self) -> Result<Root, Failure> {
+        Root::find(self.global.root.clone()).map_err(root_failure)
+    }
+}
+
+/// Returns what a root that cannot be used is to people.
+pub fn root_failure(error: RootError) -> Failure {
+    Failure::user(&error).hint(error.hint())
+}
+
+/// Returns what a project that cannot be had is to people.
+pub fn load_failure(error: LoadError) -> Failure {
+    Failure::user(&error).hint(error.hint())
+}
+
+/// Tells a person at the terminal what is wrong with project files.
+pub fn tell_problems(printer: &Printer, problems: &[ProjectProblem]) {
+    for problem in problems.iter().flat_map(|problem| &problem.problems) {
+        printer.talk(format!("{} {problem}", printer.paint(33, "warning:")));
+        if !problem.hint.is_empty() {
+            printer.talk(format!("  hint: {}", problem.hint));
+        }
+    }
 }
 
 /// Returns a small runtime for commands that wait for the outside; the others never start one.

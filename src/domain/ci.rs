@@ -1,5 +1,7 @@
-//! The verdict of CI on one commit.
+//! The verdict of CI on one commit, and how it follows from the commit statuses that a forge shows.
 
+use super::pull_request::{Status, StatusState};
+use globset::GlobBuilder;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,4 +30,117 @@ pub enum CiVerdict {
     Broken {
         why: String,
     },
+}
+
+/// Judges a commit by its statuses: every required context (a name or a glob) must be there and green. One that is missing
+/// counts as pending, one that is red decides at once. Without any required context nothing can ever be green.
+///
+/// Green are success and skipped. A warning is neither green nor red: forges rank it below success, and a branch that
+/// requires the context does not open to it.
+pub fn verdict(required: &[String], statuses: &[Status]) -> CiVerdict {
+    if required.is_empty() {
+        let why = "no required check is known: none is configured, the branch demands none, and none was ever seen";
+        return CiVerdict::Pending { missing: vec![why.to_owned()] };
+    }
+    let (mut missing, mut red) = (Vec::new(), Vec::<&Status>::new());
+    for wanted in required {
+        let matches = matcher(wanted);
+        let found: Vec<&Status> = statuses.iter().filter(|status| matches(&status.context)).collect();
+        if found.is_empty() {
+            missing.push(wanted.clone());
+        }
+        for status in found {
+            match status.state {
+                StatusState::Success | StatusState::Skipped => {}
+                StatusState::Failure | StatusState::Error => red.push(status),
+                StatusState::Pending => missing.push(status.context.clone()),
+                StatusState::Warning => missing.push(format!("{} (ended with a warning)", status.context)),
+                StatusState::Other => missing.push(format!("{} (in a state that rig does not know)", status.context)),
+            }
+        }
+    }
+    if !red.is_empty() {
+        red.sort_by(|a, b| a.context.cmp(&b.context));
+        red.dedup_by(|a, b| a.context == b.context);
+        return CiVerdict::Red { steps: red.into_iter().map(failed_step).collect() };
+    }
+    missing.sort();
+    missing.dedup();
+    if missing.is_empty() { CiVerdict::Green } else { CiVerdict::Pending { missing } }
+}
+
+/// Returns what tells whether a context is the wanted one: by its very name, or as a glob in which `*` covers slashes too.
+fn matcher(wanted: &str) -> impl Fn(&str) -> bool + use<'_> {
+    let glob = GlobBuilder::new(wanted).literal_separator(false).build().map(|glob| glob.compile_matcher()).ok();
+    move |context| context == wanted || glob.as_ref().is_some_and(|glob| glob.is_match(context))
+}
+
+fn failed_step(status: &Status) -> FailedStep {
+    let name = match status.description.trim() {
+        "" => status.context.clone(),
+        said => format!("{} ({said})", status.context),
+    };
+    FailedStep { name, exit_code: None, log_tail: String::new(), link: status.target_url.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(context: &str, state: StatusState) -> Status {
+        Status { context: context.into(), state, description: String::new(), target_url: "http://ci/1".into() }
+    }
+
+    fn judged(required: &[&str], statuses: &[(&str, StatusState)]) -> CiVerdict {
+        let required: Vec<String> = required.iter().map(|name| (*name).to_owned()).collect();
+        let statuses: Vec<Status> = statuses.iter().map(|(context, state)| status(context, *state)).collect();
+        verdict(&required, &statuses)
+    }
+
+    fn pending(missing: &[&str]) -> CiVerdict {
+        CiVerdict::Pending { missing: missing.iter().map(|name| (*name).to_owned()).collect() }
+    }
+
+    #[test]
+    fn green_is_only_what_is_required_complete_and_successful() {
+        use StatusState::{Error, Failure, Other, Pending, Skipped, Success, Warning};
+        for (required, statuses, expected) in [
+            (&["a"][..], &[("a", Success)][..], CiVerdict::Green),
+            (&["a"], &[("a", Skipped)], CiVerdict::Green),
+            (&["a"], &[("a", Success), ("optional", Failure)], CiVerdict::Green),
+            (&["a"], &[("a", Success), ("optional", Pending)], CiVerdict::Green),
+            (&["ci/*"], &[("ci/x/y", Success), ("ci/z", Success)], CiVerdict::Green),
+            (&["build [push]"], &[("build [push]", Success)], CiVerdict::Green),
+            (&["a[", "b"], &[("a[", Success), ("b", Success)], CiVerdict::Green),
+            (&["a"], &[], pending(&["a"])),
+            (&["a", "b"], &[("b", Success)], pending(&["a"])),
+            (&["a"], &[("A", Success)], pending(&["a"])),
+            (&["a"], &[("a", Pending)], pending(&["a"])),
+            (&["a", "*"], &[("a", Pending)], pending(&["a"])),
+            (&["ci/*"], &[("ci/x", Success), ("ci/y", Pending)], pending(&["ci/y"])),
+            (&["a"], &[("a", Warning)], pending(&["a (ended with a warning)"])),
+            (&["a"], &[("a", Other)], pending(&["a (in a state that rig does not know)"])),
+        ] {
+            assert_eq!(judged(required, statuses), expected, "{required:?} {statuses:?}");
+        }
+        for (required, statuses) in [
+            (&["a"][..], &[("a", Failure)][..]),
+            (&["a"], &[("a", Error)]),
+            (&["a", "b"], &[("a", Failure), ("b", Pending)]),
+            (&["a", "b"], &[("a", Failure)]),
+            (&["a", "*"], &[("a", Failure)]),
+        ] {
+            let judged = judged(required, statuses);
+            let CiVerdict::Red { steps } = judged else { panic!("{required:?} {statuses:?}: {judged:?}") };
+            assert_eq!((steps.len(), steps[0].name.as_str(), steps[0].link.as_str()), (1, "a", "http://ci/1"));
+        }
+    }
+
+    #[test]
+    fn nothing_required_is_never_green() {
+        for statuses in [&[][..], &[("a", StatusState::Success)]] {
+            let judged = judged(&[], statuses);
+            assert!(matches!(&judged, CiVerdict::Pending { missing } if missing[0].contains("none")), "{judged:?}");
+        }
+    }
 }

@@ -1,1 +1,73 @@
-//! (being written)
+//! The gate: whether a pull request may be merged, and at which commit; or every reason why not.
+//!
+//! One pure function of a snapshot. Only it makes a `ReadyAt`, and merging takes nothing else, so that what is merged is
+//! what was judged. A fact that is unknown never makes a pull request ready. Deliberately absent: what the forge itself
+//! demands beyond this (it answers the merge), and what to do about a reason.
+
+mod approvals;
+mod closing;
+mod conditions;
+
+pub use approvals::marker_review;
+pub use closing::{closed_issues, closes_issue};
+pub use conditions::{CONDITIONS, Condition, NotReady};
+
+use super::{
+    ci::CiVerdict,
+    ids::{IssueNumber, Login, Sha},
+    known::Known,
+    pull_request::{PullRequest, Review},
+};
+
+/// What a project demands of a pull request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatePolicy {
+    pub primary_branch: String,
+    pub required_approvals: u32,
+    /// Accounts whose verdict counts; empty means everyone whom the forge calls official.
+    pub reviewers: Vec<Login>,
+    /// The issue that the pull request must say it closes; `None` when it needs to close none.
+    pub must_close: Option<IssueNumber>,
+}
+
+/// The facts about one pull request.
+#[derive(Debug, Clone)]
+pub struct GateSnapshot {
+    pub pull_request: PullRequest,
+    /// The verdict of CI, and the commit that it is about.
+    pub ci: Known<(Sha, CiVerdict)>,
+    /// All reviews in any order, those from marker comments included where the project allows them (see `marker_review`).
+    pub reviews: Known<Vec<Review>>,
+    pub policy: GatePolicy,
+}
+
+/// Proof that a pull request passed the gate at a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadyAt(Sha);
+
+impl ReadyAt {
+    /// Returns the commit that was judged.
+    pub fn head(&self) -> &Sha {
+        &self.0
+    }
+}
+
+/// The answer of the gate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gate {
+    Ready(ReadyAt),
+    /// Every reason, in the order of the conditions; never empty.
+    NotReady(Vec<NotReady>),
+}
+
+/// Judges a pull request by all conditions.
+pub fn gate(snapshot: &GateSnapshot) -> Gate {
+    evaluate_with(CONDITIONS, snapshot)
+}
+
+/// Judges by the given conditions only. For tests that leave one out to see that its absence is noticed; everything else
+/// calls `gate`.
+pub fn evaluate_with(conditions: &[Condition], snapshot: &GateSnapshot) -> Gate {
+    let reasons: Vec<NotReady> = conditions.iter().filter_map(|condition| (condition.unmet)(snapshot)).collect();
+    if reasons.is_empty() { Gate::Ready(ReadyAt(snapshot.pull_request.head.clone())) } else { Gate::NotReady(reasons) }
+}

@@ -1,5 +1,32 @@
 //! The integration tests: one binary, one file per story or contract.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it is")]
+mod architecture;
+mod config;
+mod locks;
+mod redaction;
+mod status;
+mod store_contract;
+mod store_processes;
+mod store_sqlite;
+
+#[path = "../support/store.rs"]
+mod store_support;
+
+#[path = "../support/git_world.rs"]
+mod git_world;
+#[path = "../support/status_board.rs"]
+mod status_board;
+
+mod local_ci;
+mod workspace;
+
+mod forge_adapter;
+
+mod forge_contract;
+mod gate;
+mod queue;
+#[path = "../support/root.rs"]
+mod root_support;
 
 #[path = "../support/terminal.rs"]
 mod terminal;

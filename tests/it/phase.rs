@@ -44,7 +44,7 @@ fn what_is_set_is_read_back_in_the_newest_attempt() {
     let read: Value = serde_json::from_slice(&output).unwrap();
     assert_eq!((&read["phase"], &read["reason"]), (&"escalate".into(), &"which port?".into()));
     assert!(!attempt_dir(root.path(), 2).join("phase").exists());
-    phase(root.path(), &["log", "7"]).assert().success().stdout(contains("escalate"));
+    phase(root.path(), &["log", "7"]).assert().code(1).stderr(contains("issue #7 of widget has no run yet"));
 }
 
 #[test]

@@ -1,1 +1,15 @@
-//! (being written)
+//! The store behind `ports::store`: SQLite, one file beside its lock. Deliberately absent: what events mean; bodies are opaque.
+
+pub mod sqlite;
+
+mod codec;
+mod connection;
+mod decisions;
+mod drivers;
+mod error;
+mod inputs;
+mod journal;
+mod mirrors;
+mod notices;
+mod runs;
+mod write_lock;

@@ -1,0 +1,168 @@
+//! Whole lists out of pages, whatever the size of a page is and however the list moves meanwhile.
+//!
+//! A server may give fewer entries per page than it was asked for, may leave out the length of the list, and may drop entries
+//! from a page after cutting it (reviews that others have not submitted). So the size of a page is taken from what came, never
+//! from what was asked for, and the links that a server offers are not followed: they name hosts that need not be reachable.
+
+use super::{
+    answer::Answer,
+    http::{Api, Target},
+    retry,
+};
+use crate::ports::forge::{ForgeError, ForgeResult};
+use futures::{StreamExt, TryStreamExt, stream};
+use reqwest::Method;
+use serde::de::DeserializeOwned;
+use std::{collections::HashSet, hash::Hash};
+
+/// Entries asked for per page: the most that forges give as they are delivered.
+const PAGE_LIMIT: u64 = 50;
+/// Pages of one list that are fetched at a time.
+const PAGES_AT_ONCE: usize = 6;
+/// Most pages of one list: 50,000 entries at the usual size. A longer one is an error, not a shorter list.
+const MAX_PAGES: u64 = 1_000;
+/// Times that a list which changes while it is read is read from its beginning.
+const ROUNDS: usize = 3;
+
+/// A list of the API: where it is, how a page is taken apart, and what tells its entries apart.
+pub(super) struct List<'a, T, K> {
+    pub(super) api: &'a Api,
+    pub(super) target: Target,
+    pub(super) rows: fn(&Answer) -> ForgeResult<Vec<Option<T>>>,
+    pub(super) key: fn(&T) -> K,
+    /// Whether `X-Total-Count` is the length of the whole list here, where it is given at all.
+    pub(super) total_is_trusted: bool,
+}
+
+struct Page<T> {
+    rows: Vec<Option<T>>,
+    total: Option<u64>,
+}
+
+/// Returns the entries of a page that is a plain list. Forges say `null` for an empty list and for a broken entry.
+pub(super) fn plain_rows<T: DeserializeOwned>(answer: &Answer) -> ForgeResult<Vec<Option<T>>> {
+    Ok(answer.json::<Option<Vec<Option<T>>>>()?.unwrap_or_default())
+}
+
+impl<T, K: Hash + Eq> List<'_, T, K> {
+    /// Returns all entries, each once, in the order of the server.
+    pub(super) async fn all(&self) -> ForgeResult<Vec<T>> {
+        for _ in 0..ROUNDS {
+            if let Some(entries) = self.walk().await? {
+                return Ok(entries);
+            }
+        }
+        Err(self.garbled("the list kept changing while it was read"))
+    }
+
+    /// Reads the list once; `None` when it was seen to change meanwhile, so that an entry may have slipped through.
+    async fn walk(&self) -> ForgeResult<Option<Vec<T>>> {
+        let first = self.page(1).await?;
+        match first.total {
+            Some(total) => self.walk_counted(first, total).await,
+            None => self.walk_to_the_end(first).await.map(Some),
+        }
+    }
+
+    async fn walk_counted(&self, first: Page<T>, total: u64) -> ForgeResult<Option<Vec<T>>> {
+        let mut largest = first.rows.len() as u64;
+        let mut gathered = Gathered::new(self.key);
+        gathered.add(first.rows);
+        let mut read = 1;
+        loop {
+            // No page is larger than the largest seen, so this many pages hold the whole list, whatever was dropped from them.
+            let wanted = if gathered.seen >= total { read } else { total.div_ceil(largest.max(1)) };
+            if wanted <= read {
+                return Ok((gathered.seen == gathered.kept_and_null()).then_some(gathered.entries));
+            }
+            if wanted > MAX_PAGES {
+                return Err(self.too_long(wanted));
+            }
+            // Without a single entry yet, the size of a page is unknown: one page at a time.
+            let until = if largest == 0 { read + 1 } else { wanted };
+            let pages: Vec<Page<T>> = stream::iter(read + 1..=until)
+                .map(|number| self.page(number))
+                .buffered(PAGES_AT_ONCE)
+                .try_collect()
+                .await?;
+            read = until;
+            for page in pages {
+                if page.total != Some(total) {
+                    return Ok(None);
+                }
+                largest = largest.max(page.rows.len() as u64);
+                gathered.add(page.rows);
+            }
+        }
+    }
+
+    /// Goes on page by page until one is empty or repeats what is known (a server that does not page this list).
+    async fn walk_to_the_end(&self, first: Page<T>) -> ForgeResult<Vec<T>> {
+        let mut gathered = Gathered::new(self.key);
+        let (mut page, mut number) = (first, 1);
+        while gathered.add(page.rows) {
+            number += 1;
+            if number > MAX_PAGES {
+                return Err(self.too_long(number));
+            }
+            page = self.page(number).await?;
+        }
+        Ok(gathered.entries)
+    }
+
+    async fn page(&self, number: u64) -> ForgeResult<Page<T>> {
+        let target = self.target.clone().query("page", number).query("limit", PAGE_LIMIT);
+        retry::read(self.api.timing(), || async {
+            let answer = self.api.send(&Method::GET, &target, None).await?;
+            let rows = (self.rows)(&answer)?;
+            Ok(Page { rows, total: answer.total.filter(|_| self.total_is_trusted) })
+        })
+        .await
+    }
+
+    fn too_long(&self, pages: u64) -> ForgeError {
+        self.garbled(format!("the list has {pages} or more pages; at most {MAX_PAGES} are read"))
+    }
+
+    fn garbled(&self, message: impl Into<String>) -> ForgeError {
+        ForgeError::Garbled { request: self.target.label(&Method::GET), message: message.into() }
+    }
+}
+
+/// Entries so far, each once.
+struct Gathered<T, K> {
+    key: fn(&T) -> K,
+    keys: HashSet<K>,
+    entries: Vec<T>,
+    nulls: u64,
+    /// Rows that came, repeated and null ones included.
+    seen: u64,
+}
+
+impl<T, K: Hash + Eq> Gathered<T, K> {
+    fn new(key: fn(&T) -> K) -> Self {
+        Self { key, keys: HashSet::new(), entries: Vec::new(), nulls: 0, seen: 0 }
+    }
+
+    /// Takes in a page; returns whether it brought anything new.
+    fn add(&mut self, rows: Vec<Option<T>>) -> bool {
+        let before = self.entries.len();
+        let mut all_null = !rows.is_empty();
+        for row in rows {
+            self.seen += 1;
+            let Some(entry) = row else {
+                self.nulls += 1;
+                continue;
+            };
+            all_null = false;
+            if self.keys.insert((self.key)(&entry)) {
+                self.entries.push(entry);
+            }
+        }
+        all_null || self.entries.len() > before
+    }
+
+    fn kept_and_null(&self) -> u64 {
+        self.entries.len() as u64 + self.nulls
+    }
+}

@@ -1,0 +1,54 @@
+//! Tells whether a process that wrote itself down is still the same one: process ids are used again, so its start time and
+//! the boot that it belongs to count too.
+
+use crate::ports::store::DriverRow;
+use std::path::Path;
+
+/// Place of the start time in `/proc/PID/stat`, counted from the field after the program's name (proc(5), field 22).
+const START_TIME_AFTER_NAME: usize = 19;
+
+/// Returns the id of the current boot; none where the kernel does not tell.
+pub fn boot_id() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned())
+}
+
+/// Returns the start time of a process in clock ticks since boot; none when there is no such process, or only its remains.
+pub fn start_time(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
+    // The program's name is in parentheses and may hold anything, parentheses too.
+    let (_, fields) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    // A zombie has ended; only its parent has not noticed.
+    if fields.first().is_some_and(|state| matches!(*state, "Z" | "X")) {
+        return None;
+    }
+    fields.get(START_TIME_AFTER_NAME)?.parse().ok()
+}
+
+/// Returns whether the process that leads a run still lives.
+pub fn lives(driver: &DriverRow) -> bool {
+    boot_id().is_some_and(|boot| boot == driver.boot_id) && start_time(driver.pid) == Some(driver.process_start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::RunId;
+
+    #[test]
+    fn only_the_same_process_of_the_same_boot_lives() {
+        let pid = std::process::id();
+        let me = DriverRow {
+            run: RunId::new("01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap(),
+            pid,
+            process_start: start_time(pid).unwrap(),
+            boot_id: boot_id().unwrap(),
+            beat_at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        assert!(lives(&me));
+        assert!(!lives(&DriverRow { process_start: me.process_start + 1, ..me.clone() }));
+        assert!(!lives(&DriverRow { boot_id: "another".to_owned(), ..me.clone() }));
+        assert!(!lives(&DriverRow { pid: u32::MAX, ..me }));
+    }
+}

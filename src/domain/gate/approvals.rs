@@ -1,0 +1,122 @@
+//! Whose verdicts count, and which verdict of each reviewer stands.
+//!
+//! A reviewer counts who is configured or, where nobody is, whose review the forge calls official; never the author. The
+//! latest verdict of a reviewer stands; comments are no verdicts; a dismissed verdict stands for nothing and does not
+//! bring back an older one. An approval counts only for exactly the head. A request for changes stands also when the head
+//! has moved on: new commits do not answer it, only its reviewer (by a newer verdict) or a dismissal does.
+//! Of two verdicts of the same moment the request for changes is taken as the later one.
+
+use super::GatePolicy;
+use crate::domain::{
+    ids::{Login, Sha},
+    issue::Comment,
+    prose::prose,
+    pull_request::{PullRequest, Review, Verdict},
+};
+use regex::Regex;
+use std::{collections::BTreeMap, sync::LazyLock};
+
+static MARKER: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?im)^[ \t]*<!--\s*reviewed:\s*([0-9a-f]*)\s*-->").expect("the pattern is a literal")
+});
+static MARKED_VERDICT: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?i)\*\*\s*(APPROVE|REQUEST_CHANGES|DISCUSS)\s*\*\*").expect("the pattern is a literal")
+});
+
+/// Returns who approves the head, each once.
+pub(super) fn approving_at_head(pull_request: &PullRequest, reviews: &[Review], policy: &GatePolicy) -> Vec<Login> {
+    // A reviewer's later word takes an approval back even where the forge has ceased to count that reviewer.
+    latest(reviews, |review| !review.reviewer.is(&pull_request.author))
+        .into_iter()
+        .filter(|review| {
+            review.verdict == Verdict::Approved
+                && counts(review, pull_request, policy)
+                && !review.dismissed
+                && !review.stale
+                && review.commit.as_ref() == Some(&pull_request.head)
+        })
+        .map(|review| review.reviewer.clone())
+        .collect()
+}
+
+/// Returns whose request for changes stands, each once.
+pub(super) fn requesting_changes(pull_request: &PullRequest, reviews: &[Review], policy: &GatePolicy) -> Vec<Login> {
+    latest(reviews, |review| counts(review, pull_request, policy))
+        .into_iter()
+        .filter(|review| review.verdict == Verdict::ChangesRequested && !review.dismissed)
+        .map(|review| review.reviewer.clone())
+        .collect()
+}
+
+fn counts(review: &Review, pull_request: &PullRequest, policy: &GatePolicy) -> bool {
+    let entitled = match policy.reviewers.as_slice() {
+        [] => review.official,
+        reviewers => reviewers.iter().any(|reviewer| reviewer.is(&review.reviewer)),
+    };
+    entitled && !review.reviewer.is(&pull_request.author)
+}
+
+/// Returns the latest verdict of each reviewer among the reviews that are considered, by name of the reviewer.
+fn latest(reviews: &[Review], considered: impl Fn(&Review) -> bool) -> Vec<&Review> {
+    let order = |review: &Review| (review.submitted_at, review.verdict == Verdict::ChangesRequested, review.id);
+    let mut latest: BTreeMap<String, &Review> = BTreeMap::new();
+    for review in reviews.iter().filter(|review| is_verdict(review.verdict) && considered(review)) {
+        let standing = latest.entry(review.reviewer.as_str().to_ascii_lowercase()).or_insert(review);
+        if order(review) >= order(standing) {
+            *standing = review;
+        }
+    }
+    latest.into_values().collect()
+}
+
+fn is_verdict(verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::Approved | Verdict::ChangesRequested => true,
+        Verdict::Comment | Verdict::None => false,
+    }
+}
+
+/// Returns the verdict that a comment of a configured reviewer states by its marker, as a review: `<!-- reviewed: SHA -->`
+/// at the start of a line, and `**APPROVE**`, `**REQUEST_CHANGES**` or `**DISCUSS**` (a comment) in the text itself, not in
+/// a quote or code. Of several verdicts the most careful one is taken; without one full, unambiguous commit id the review
+/// is about no commit, so that it cannot approve.
+pub fn marker_review(comment: &Comment, reviewers: &[Login]) -> Option<Review> {
+    if !reviewers.iter().any(|reviewer| reviewer.is(&comment.author)) {
+        return None;
+    }
+    let mut commits: Vec<Option<Sha>> =
+        MARKER.captures_iter(&comment.body).map(|captures| Sha::new(captures[1].to_ascii_lowercase()).ok()).collect();
+    commits.sort();
+    commits.dedup();
+    let verdict = marked_verdict(&prose(&comment.body))?;
+    let commit = match commits.as_slice() {
+        [] => return None,
+        [commit] => commit.clone(),
+        _ => None,
+    };
+    Some(Review {
+        id: comment.id,
+        reviewer: comment.author.clone(),
+        verdict,
+        commit,
+        body: comment.body.clone(),
+        comments: Vec::new(),
+        stale: false,
+        official: false,
+        dismissed: false,
+        submitted_at: comment.created_at,
+    })
+}
+
+fn marked_verdict(prose: &str) -> Option<Verdict> {
+    let words: Vec<String> =
+        MARKED_VERDICT.captures_iter(prose).map(|captures| captures[1].to_ascii_uppercase()).collect();
+    let says = |word: &str| words.iter().any(|said| said == word);
+    if says("REQUEST_CHANGES") {
+        Some(Verdict::ChangesRequested)
+    } else if says("DISCUSS") {
+        Some(Verdict::Comment)
+    } else {
+        says("APPROVE").then_some(Verdict::Approved)
+    }
+}

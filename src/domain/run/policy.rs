@@ -1,0 +1,65 @@
+//! The rules that a run goes by: taken from the configuration at the claim and journaled with it, so that folding the
+//! journal later gives the same run even when the configuration has changed since.
+
+use serde::{Deserialize, Serialize};
+
+/// Rules of a run; times in whole seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Fixes after a red CI that one pull request is worth.
+    pub ci_fixes: u32,
+    /// Reviews with requested changes before a human is asked.
+    pub review_rounds: u32,
+    /// Starts of a session after the first.
+    pub respawns: u32,
+    /// Reminders in one turn that ended without a phase.
+    pub nudges: u32,
+    /// Times that the agent is asked to resolve a conflict with the primary branch.
+    pub rebases: u32,
+    /// Observed time that the agent may work in total.
+    pub agent_timeout_secs: u64,
+    /// Observed time that CI may take for one commit.
+    pub ci_timeout_secs: u64,
+    /// Wall time that a pull request may wait for its review.
+    pub review_timeout_secs: u64,
+    /// Wall time after which an unanswered escalation is repeated.
+    pub escalate_reminder_secs: u64,
+    /// Wall time after which the second contact is told.
+    pub escalate_second_secs: u64,
+    /// Wall time after which an unanswered escalation blocks the issue.
+    pub escalate_timeout_secs: u64,
+    /// Delete the branch on the forge once it is merged.
+    pub delete_branch: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            ci_fixes: 3,
+            review_rounds: 6,
+            respawns: 3,
+            nudges: 2,
+            rebases: 3,
+            agent_timeout_secs: 7_200,
+            ci_timeout_secs: 3_600,
+            review_timeout_secs: 7 * 24 * 3_600,
+            escalate_reminder_secs: 30 * 60,
+            escalate_second_secs: 4 * 3_600,
+            escalate_timeout_secs: 24 * 3_600,
+            delete_branch: true,
+        }
+    }
+}
+
+/// Observed time after which people are told that rig's own next act does not come about.
+pub const STUCK_SECS: u64 = 30 * 60;
+/// Times that CI's machinery may break for one commit before a human is asked.
+pub const CI_BREAKS: u32 = 6;
+/// First pause before CI is asked again after its machinery broke; doubled each time.
+pub const CI_RETRY_SECS: i64 = 30;
+/// Times that the forge may refuse a merge that the gate had passed before a human is asked.
+pub const MERGE_REFUSALS: u32 = 20;
+/// Times that the agent's turn may fail on its API in a row before it counts as a strike.
+pub const TURN_FAILURES: u32 = 5;
+/// The strike that brings a human; the ones before bring a fresh attempt.
+pub const STRIKES: u32 = 2;

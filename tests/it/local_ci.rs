@@ -1,0 +1,220 @@
+//! The CI providers: a command in a real checkout, and the statuses that others post.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
+use crate::{git_world::World, status_board::StatusBoard};
+use rig::{
+    adapters::ci::{ForgeStatusCi, LocalCi, LocalCiPlan, NoCi},
+    domain::{
+        ci::{CiVerdict, FailedStep},
+        ids::Sha,
+        pull_request::{Protection, StatusState},
+    },
+    ports::ci::Ci,
+};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Bound of what must happen soon; only a failing test waits for it.
+const SOON: Duration = Duration::from_secs(30);
+
+fn local(world: &World, board: &Arc<StatusBoard>, command: &str, timeout: Duration) -> LocalCi {
+    let plan = LocalCiPlan {
+        command: command.into(),
+        timeout,
+        env_allow: Vec::new(),
+        log_dir: world.path().join("state/ci/demo"),
+        redact: Arc::new(|text| text.replace("hunter2", "[redacted]")),
+    };
+    LocalCi::new(plan, Arc::new(world.workspace()), board.clone())
+}
+
+fn only_step(verdict: CiVerdict) -> FailedStep {
+    match verdict {
+        CiVerdict::Red { mut steps } if steps.len() == 1 => steps.remove(0),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn checkouts(world: &World) -> usize {
+    fs::read_dir(world.git_dir().join("checkouts")).unwrap().count()
+}
+
+#[tokio::test]
+async fn a_command_that_succeeds_is_green_and_says_so_on_the_forge() {
+    let world = World::new();
+    let board = Arc::new(StatusBoard::default());
+    let head = world.push_to_remote("fix/issue-1", "x.txt", "x");
+    let ci = local(&world, &board, "test -f x.txt && test \"$(git rev-parse HEAD)\" != '' && echo fine", SOON);
+    assert!(ci.runs_here());
+    assert_eq!(ci.run(&head).await.unwrap(), CiVerdict::Green);
+    assert_eq!(board.states(&head), [StatusState::Pending, StatusState::Success]);
+    assert_eq!(checkouts(&world), 0);
+    let log = world.path().join(format!("state/ci/demo/{head}.log"));
+    assert_eq!(fs::read_to_string(&log).unwrap().trim(), "fine");
+    assert_eq!(fs::metadata(&log).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_command_that_fails_is_red_with_the_end_of_its_log() {
+    let world = World::new();
+    let board = Arc::new(StatusBoard::default());
+    let head = world.remote_tip("main").unwrap();
+    let command = r"echo first; printf '\033[31merror\033[0m: hunter2\n 1%%\r99%%\n' >&2; echo last; exit 3";
+    let step = only_step(local(&world, &board, command, SOON).run(&head).await.unwrap());
+    assert_eq!((step.exit_code, step.log_tail.as_str()), (Some(3), "first\nerror: [redacted]\n99%\nlast"));
+    assert!(step.name.starts_with("echo first") && !step.name.contains("hunter2"), "{}", step.name);
+    assert!(!fs::read_to_string(&step.link).unwrap().contains("hunter2"));
+    assert_eq!(board.states(&head), [StatusState::Pending, StatusState::Failure]);
+    assert!(board.posted.lock().unwrap()[1].1.description.contains("exit code 3"));
+}
+
+#[tokio::test]
+async fn a_command_that_hangs_is_red_and_leaves_no_process() {
+    let world = World::new();
+    let board = Arc::new(StatusBoard::default());
+    let head = world.remote_tip("main").unwrap();
+    let pids = world.path().join("pids");
+    // One child in the process group, one that has left it.
+    let command = format!(
+        "echo started; sleep 300 & echo $! >> '{0}'; setsid sh -c 'echo $$ >> \"{0}\"; exec sleep 300' & \
+         until [ $(wc -l < '{0}') -ge 2 ]; do :; done; wait",
+        pids.display()
+    );
+    let step = only_step(local(&world, &board, &command, Duration::from_secs(3)).run(&head).await.unwrap());
+    assert!(step.name.contains("did not end within 3 s"), "{}", step.name);
+    assert_eq!((step.exit_code, step.log_tail.as_str()), (None, "started"));
+    assert_eq!((checkouts(&world), board.states(&head)), (0, vec![StatusState::Pending, StatusState::Failure]));
+    let started = fs::read_to_string(&pids).unwrap();
+    assert_eq!(started.lines().count(), 2);
+    let deadline = Instant::now() + SOON;
+    for pid in started.lines() {
+        while is_alive(pid) {
+            assert!(Instant::now() < deadline, "process {pid} lives on");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+fn is_alive(pid: &str) -> bool {
+    // An ended process that nobody has waited for is dead all the same.
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[tokio::test]
+async fn a_fault_of_the_machine_is_not_the_codes() {
+    let world = World::new();
+    let board = Arc::new(StatusBoard::default());
+    let head = world.remote_tip("main").unwrap();
+    for command in ["kill -9 $$", "exit 137", "kill -TERM $$"] {
+        let verdict = local(&world, &board, command, SOON).run(&head).await.unwrap();
+        assert!(matches!(verdict, CiVerdict::Broken { .. }), "{command}: {verdict:?}");
+    }
+    assert_eq!(board.states(&head).last(), Some(&StatusState::Error));
+    let unknown: Sha = "1234567890123456789012345678901234567890".parse().unwrap();
+    let verdict = local(&world, &board, "true", SOON).run(&unknown).await.unwrap();
+    assert!(matches!(&verdict, CiVerdict::Broken { why } if why.contains("1234567890")), "{verdict:?}");
+}
+
+#[tokio::test]
+async fn the_command_sees_next_to_nothing_of_the_environment() {
+    let world = World::new();
+    let board = Arc::new(StatusBoard::default());
+    let head = world.remote_tip("main").unwrap();
+    let command = "env | cut -d= -f1 | sort | tr '\\n' ' '; cat < /dev/stdin; exit 1";
+    let step = only_step(local(&world, &board, command, SOON).run(&head).await.unwrap());
+    let known = ["CI", "GIT_TERMINAL_PROMPT", "HOME", "LANG", "OLDPWD", "PATH", "PWD", "RIG_CHECKOUT", "SHLVL", "_"];
+    let others: Vec<&str> = step.log_tail.split_whitespace().filter(|name| !known.contains(name)).collect();
+    assert_eq!(others, [""; 0]);
+    assert!(step.log_tail.contains("CI ") && step.log_tail.contains("PATH "), "{}", step.log_tail);
+}
+
+#[tokio::test]
+async fn a_forge_that_takes_no_status_decides_nothing() {
+    let world = World::new();
+    let board = Arc::new(StatusBoard { down: true, ..StatusBoard::default() });
+    let head = world.remote_tip("main").unwrap();
+    assert_eq!(local(&world, &board, "true", SOON).run(&head).await.unwrap(), CiVerdict::Green);
+}
+
+#[tokio::test]
+async fn the_run_after_a_kill_clears_what_the_killed_one_left() {
+    let world = World::new();
+    let board = Arc::new(StatusBoard::default());
+    let head = world.remote_tip("main").unwrap();
+    let stale = world.git_dir().join(format!("checkouts/{}.{}-1.0", head.short(), std::process::id()));
+    fs::create_dir_all(stale.join("sub")).unwrap();
+    // A command of the killed run that goes on in its checkout.
+    let mut orphan =
+        std::process::Command::new("sleep").arg("300").env("RIG_CHECKOUT", &stale).current_dir(&stale).spawn().unwrap();
+    assert_eq!(local(&world, &board, "true", SOON).run(&head).await.unwrap(), CiVerdict::Green);
+    assert_eq!(checkouts(&world), 0);
+    let ended = orphan.wait().unwrap();
+    assert!(!ended.success());
+}
+
+#[tokio::test]
+async fn a_run_that_is_dropped_ends_its_command() {
+    let world = World::new();
+    let board = Arc::new(StatusBoard::default());
+    let head = world.remote_tip("main").unwrap();
+    let pid_file = world.path().join("pid");
+    let ci = local(&world, &board, &format!("echo $$ > '{}'; sleep 300; true", pid_file.display()), SOON * 10);
+    let task = tokio::spawn(async move { ci.run(&head).await });
+    let deadline = Instant::now() + SOON;
+    let pid = loop {
+        let text = fs::read_to_string(&pid_file).unwrap_or_default();
+        if text.ends_with('\n') {
+            break text.trim().to_owned();
+        }
+        assert!(Instant::now() < deadline, "the command did not start");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    while is_alive(&pid) {
+        assert!(Instant::now() < deadline, "the command lives on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(checkouts(&world), 0);
+}
+
+#[tokio::test]
+async fn required_contexts_come_from_the_settings_then_protection_then_what_was_seen() {
+    let (head, tip, later): (Sha, Sha, Sha) =
+        ("a".repeat(40).parse().unwrap(), "b".repeat(40).parse().unwrap(), "c".repeat(40).parse().unwrap());
+    let board = Arc::new(StatusBoard::default());
+    board.put(&head, "test", StatusState::Success);
+    let seen = ForgeStatusCi::new(board.clone(), Vec::new(), "main".into());
+    assert!(!seen.runs_here());
+    // None ever seen.
+    let verdict = seen.run(&head).await.unwrap();
+    assert!(matches!(&verdict, CiVerdict::Pending { missing } if missing[0].contains("none was ever seen")));
+    // Seen on the primary branch; a fresh merge without any does not make them forgotten.
+    *board.primary_tip.lock().unwrap() = Some(tip.clone());
+    board.put(&tip, "test", StatusState::Failure);
+    board.put(&tip, "lint", StatusState::Success);
+    let missing_lint = CiVerdict::Pending { missing: vec!["lint".into()] };
+    assert_eq!(seen.run(&head).await.unwrap(), missing_lint);
+    *board.primary_tip.lock().unwrap() = Some(later);
+    assert_eq!(seen.run(&head).await.unwrap(), missing_lint);
+    // What the branch demands comes before what was seen, the settings before both.
+    let required_contexts = vec!["te*".to_owned()];
+    *board.protection.lock().unwrap() = Some(Protection { required_contexts, ..Protection::default() });
+    assert_eq!(seen.run(&head).await.unwrap(), CiVerdict::Green);
+    let set = ForgeStatusCi::new(board.clone(), vec!["deploy".into()], "main".into());
+    assert_eq!(set.run(&head).await.unwrap(), CiVerdict::Pending { missing: vec!["deploy".into()] });
+}
+
+#[tokio::test]
+async fn a_forge_that_does_not_answer_is_unknown_and_never_green() {
+    let head: Sha = "a".repeat(40).parse().unwrap();
+    let board = Arc::new(StatusBoard { down: true, ..StatusBoard::default() });
+    let error = ForgeStatusCi::new(board, vec!["test".into()], "main".into()).run(&head).await.unwrap_err();
+    assert!(error.to_string().contains("it is down"), "{error}");
+    assert_eq!(NoCi.run(&head).await.unwrap(), CiVerdict::Green);
+}
