@@ -6,7 +6,7 @@ use super::{CommandResult, Context, runtime, wire};
 use crate::{
     adapters::phase_watch::{
         PhaseWatch,
-        file::{Observed, read_phase, read_phase_log, write_phase},
+        file::{Observed, look, read_phase, write_phase},
     },
     cli::{PhaseCommand, PhaseSetArgs, PhaseTarget},
     config::{Root, root::AttemptDir},
@@ -79,20 +79,22 @@ async fn watch(context: &Context, target: &PhaseTarget) -> CommandResult {
         context.printer.talk(format!("{trouble}; looking every second instead"));
     }
     let mut offset = fs::metadata(&log).map_or(0, |meta| meta.len());
-    let mut told: Option<(u64, i128)> = None;
+    let mut told = None;
     loop {
-        for logged in read_phase_log(&log, offset).unwrap_or_default() {
-            offset = logged.offset;
-            told = Some((logged.inode, logged.mtime_ns));
-            print_report(context.printer, &logged.report);
-        }
-        let seen = read_phase(&phase);
-        let key = seen.as_ref().map(|seen| (seen.inode, seen.mtime_ns));
-        if let Some(seen) = seen.filter(|seen| seen.content != PhaseText::Nothing && key != told) {
-            told = key;
-            match seen.content {
-                PhaseText::Report(report) => print_report(context.printer, &report),
-                _ => context.printer.line(describe(Some(&seen)).0),
+        for seen in look(&phase, &log, offset).unwrap_or_default() {
+            match seen.log_offset {
+                Some(end) => offset = end,
+                // The file keeps its content until the next one is in place, be the log ahead or not.
+                None => {
+                    let key = (seen.observed.inode, seen.observed.mtime_ns);
+                    if told.replace(key) == Some(key) {
+                        continue;
+                    }
+                }
+            }
+            match &seen.observed.content {
+                PhaseText::Report(report) => print_report(context.printer, report),
+                _ => context.printer.line(describe(Some(&seen.observed)).0),
             }
         }
         watch.changed().await;
