@@ -75,6 +75,9 @@ fn millis(time: Duration) -> f64 {
 fn measure(round: &Round) -> Figures {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("state/rig.db");
+    // The store exists, as it does for all processes but the first ever.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    drop(runtime.block_on(SqliteStore::open(&database, "host")).unwrap());
     let mut writers: Vec<(Child, BufReader<_>)> = (1..=round.processes)
         .map(|number| {
             let mut child = start(&database, number, round);

@@ -1,12 +1,44 @@
 //! The one place that builds adapters for the commands.
 
 use crate::{
-    adapters::{process_identity, store::sqlite::SqliteStore},
-    config::Root,
-    output::{Exit, Failure},
-    ports::store::{DriverRow, Store, StoreError},
+    adapters::{
+        ci::{ForgeStatusCi, LocalCi, LocalCiPlan, NoCi},
+        flock::FlockLocks,
+        forge::Gitea,
+        git::{GitPlan, GitWorkspace, NETWORK_TIMEOUT},
+        machine::LocalMachine,
+        process_identity,
+        run_files::LocalRunFiles,
+        session::{
+            claude::ClaudeAgent,
+            tmux::{TmuxPlace, TmuxSessions},
+        },
+        store::sqlite::SqliteStore,
+        system_clock::SystemClock,
+    },
+    config::{
+        Root,
+        settings::{CiProvider, Project},
+    },
+    domain::{
+        ids::{IssueNumber, ProjectName, RunId},
+        redact::{Redactor, SecretText},
+    },
+    engine::World,
+    output::{
+        Exit, Failure,
+        logging::{LogError, Logging},
+    },
+    ports::{
+        ci::Ci,
+        forge::Forge,
+        run_files::RunFiles,
+        store::{DriverRow, Store, StoreError},
+        workspace::Workspace,
+    },
 };
-use std::sync::Arc;
+use secrecy::{ExposeSecret, SecretString};
+use std::{path::PathBuf, sync::Arc};
 
 /// Opens the root's store when there is one. Makes none: a command that only looks leaves no trace.
 pub async fn existing_store(root: &Root) -> Result<Option<Arc<dyn Store>>, Failure> {
@@ -45,4 +77,215 @@ pub fn store_failure(error: &StoreError) -> Failure {
         StoreError::Failed { .. } => (Exit::Internal, "try again; if it stays, look at state/rig.db and its disk"),
     };
     Failure::new(exit, error).hint(hint)
+}
+
+/// Opens the root's store, making it when there is none.
+pub async fn store(root: &Root) -> Result<Arc<dyn Store>, Failure> {
+    root.ensure_state().map_err(super::root_failure)?;
+    let store = SqliteStore::open(&root.database(), &host()).await.map_err(|error| store_failure(&error))?;
+    Ok(Arc::new(store))
+}
+
+/// Returns the absolute path of this program, as tmux, git and cron can call it.
+pub fn this_program() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|error| Failure::internal(format!("rig cannot find its own program: {error}")))
+}
+
+/// Returns the id that tells this root's claims from those of others; made once.
+pub fn root_id(root: &Root) -> Result<String, Failure> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = root.state_dir().join("root-id");
+    let failed = |error: std::io::Error| Failure::user(format!("{} cannot be used: {error}", path.display()));
+    let fresh = ulid::Ulid::new().to_string();
+    match std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path) {
+        Ok(mut file) => file.write_all(fresh.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let id = std::fs::read_to_string(&path).map_err(failed)?.trim().to_owned();
+    if id.is_empty() {
+        return Err(Failure::user(format!("{} is empty", path.display())).hint("remove the file; it is made anew"));
+    }
+    Ok(id)
+}
+
+/// Returns the name of the root's own tmux socket.
+pub fn tmux_socket(root: &Root) -> String {
+    use sha2::{Digest, Sha256};
+    let hash = Sha256::digest(root.path().as_os_str().as_encoded_bytes());
+    format!("rig-{}", hash.iter().take(5).map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+/// Returns what takes this project's secrets out of texts.
+pub fn redactor(projects: &[Project]) -> Redactor {
+    let tokens = projects.iter().flat_map(|project| {
+        let forge = &project.forge;
+        [Some(&forge.token), Some(&forge.push_token), forge.review_token.as_ref()].into_iter().flatten()
+    });
+    Redactor::new(tokens.map(|token| SecretText::new(token.expose_secret())))
+}
+
+/// Connects one project with everything outside.
+pub async fn world(root: &Root, project: Project, store: Arc<dyn Store>) -> Result<World, Failure> {
+    let rig = this_program()?;
+    let redactor = Arc::new(redactor(std::slice::from_ref(&project)));
+    let forge = forge(&project)?;
+    let workspace: Arc<dyn Workspace> = Arc::new(workspace(root, &project));
+    let ci = ci(root, &project, &redactor, workspace.clone(), forge.clone());
+    let sessions = TmuxSessions::new(
+        TmuxPlace::named(tmux_socket(root)),
+        rig.clone(),
+        root.path().to_owned(),
+        ClaudeAgent {
+            command: project.agent.command.clone(),
+            args: project.agent.args.clone(),
+            model: project.agent.model.clone(),
+        },
+    );
+    Ok(World {
+        root: root.clone(),
+        root_id: root_id(root)?,
+        forge,
+        ci,
+        sessions: Arc::new(sessions),
+        workspace,
+        locks: Arc::new(FlockLocks::new(&lock_folder()?, &project.forge_url, &project.repository)),
+        store,
+        clock: Arc::new(SystemClock::default()),
+        machine: Arc::new(LocalMachine::new(rig, root.clone())),
+        redactor,
+        project: Arc::new(project),
+    })
+}
+
+/// Connects to the forge of a project as its bot.
+pub fn forge(project: &Project) -> Result<Arc<dyn Forge>, Failure> {
+    let gitea = Gitea::new(&project.forge_url, project.repository.clone(), project.forge.token.clone())
+        .map_err(|error| Failure::user(error).context(format!("project {}", project.name)))?;
+    Ok(Arc::new(gitea))
+}
+
+/// Connects to the forge of a project as its reviewer.
+pub fn reviewer_forge(project: &Project, token: SecretString) -> Result<Arc<dyn Forge>, Failure> {
+    let gitea = Gitea::new(&project.forge_url, project.repository.clone(), token)
+        .map_err(|error| Failure::user(error).context(format!("project {}", project.name)))?;
+    Ok(Arc::new(gitea))
+}
+
+/// Returns the URL that git uses, without credentials.
+pub fn remote_url(project: &Project) -> String {
+    format!("{}/{}.git", project.forge_url, project.repository)
+}
+
+fn workspace(root: &Root, project: &Project) -> GitWorkspace {
+    let (root_of_trees, name) = (root.clone(), project.name.clone());
+    GitWorkspace::new(GitPlan {
+        git_dir: root.git_dir(&project.name),
+        worktree: Box::new(move |issue| root_of_trees.worktree(&name, issue)),
+        remote_url: remote_url(project),
+        token: project.forge.token.clone(),
+        primary_branch: project.primary_branch.clone(),
+        repo_root: project.repo_root.clone(),
+        copy_files: project.agent.copy_files.clone(),
+        author_name: project.forge.bot.to_string(),
+        author_email: format!("{}@noreply.invalid", project.forge.bot),
+        network_timeout: NETWORK_TIMEOUT,
+    })
+}
+
+fn ci(
+    root: &Root,
+    project: &Project,
+    redactor: &Arc<Redactor>,
+    workspace: Arc<dyn Workspace>,
+    forge: Arc<dyn Forge>,
+) -> Arc<dyn Ci> {
+    match project.ci.provider {
+        CiProvider::None => Arc::new(NoCi),
+        CiProvider::Forge => {
+            Arc::new(ForgeStatusCi::new(forge, project.ci.required_contexts.clone(), project.primary_branch.clone()))
+        }
+        CiProvider::Local => {
+            let redactor = redactor.clone();
+            let plan = LocalCiPlan {
+                command: project.ci.command.clone(),
+                timeout: project.ci.timeout,
+                env_allow: project.agent.env_allow.clone(),
+                log_dir: root.ci_dir(&project.name),
+                redact: Arc::new(move |text| redactor.redact(text).into_owned()),
+            };
+            Arc::new(LocalCi::new(plan, workspace, forge))
+        }
+    }
+}
+
+/// Returns the folder of the locks that all roots of the user share.
+fn lock_folder() -> Result<PathBuf, Failure> {
+    let base = match std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute()) {
+        Some(path) => path,
+        None => match std::env::var_os("HOME") {
+            Some(home) => PathBuf::from(home).join(".local/state"),
+            None => {
+                return Err(Failure::user("neither XDG_STATE_HOME nor HOME is set, so there is no place for locks")
+                    .hint("set HOME; cron sets it, `env -i` does not"));
+            }
+        },
+    };
+    Ok(base.join("rig").join("locks"))
+}
+
+/// Opens the folder of an issue's run, and watches it.
+pub fn run_files(
+    root: &Root,
+    project: &ProjectName,
+    issue: IssueNumber,
+    run: &RunId,
+) -> Result<Arc<dyn RunFiles>, Failure> {
+    let folder = root.run(project, issue);
+    let files = LocalRunFiles::open(folder, run.clone()).map_err(|error| {
+        Failure::user(error).hint("check that the state folder is writable and its disk is not full")
+    })?;
+    Ok(Arc::new(files))
+}
+
+/// Returns what is missing on this machine for working on issues: tmux, git, or the project's agent.
+pub fn missing_programs(project: &Project) -> Option<Failure> {
+    let agent = project.agent.command.as_str();
+    let hint = |program: &str| match program {
+        "tmux" | "git" => format!("install it: apt-get install {program}"),
+        _ => format!("install it, or name another program in [agent] command of {}.toml", project.name),
+    };
+    ["git", "tmux", agent]
+        .into_iter()
+        .find(|program| !is_installed(program))
+        .map(|program| Failure::user(format!("`{program}` is not installed")).hint(hint(program)))
+}
+
+/// Returns whether a program is on the PATH, or there when it is a path.
+pub fn is_installed(program: &str) -> bool {
+    if program.contains('/') {
+        return std::path::Path::new(program).is_file();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Ends the root's own tmux server and every session in it.
+pub async fn end_sessions(root: &Root) -> Result<(), crate::ports::session::SessionError> {
+    let rig = std::env::current_exe().unwrap_or_default();
+    TmuxSessions::new(TmuxPlace::named(tmux_socket(root)), rig, root.path().to_owned(), ClaudeAgent::default())
+        .end_server()
+        .await
+}
+
+/// Starts this process's log in the root's state folder.
+pub fn log(root: &Root, projects: &[Project]) -> Result<(), Failure> {
+    let filter = std::env::var("RIG_LOG").ok();
+    match Logging::start(&root.log_dir(), filter.as_deref(), redactor(projects)) {
+        Ok(_) | Err(LogError::SetUpAlready) => Ok(()),
+        Err(error @ LogError::NotWritable { .. }) => {
+            Err(Failure::user(error).hint("check that the state folder is writable and its disk is not full"))
+        }
+    }
 }

@@ -27,6 +27,11 @@ impl Printer {
         self.colour
     }
 
+    /// Returns whether somebody watches what is said: stderr is a terminal. Under cron only what is wrong is said.
+    pub fn talks_to_person(&self) -> bool {
+        std::io::stderr().is_terminal()
+    }
+
     /// Prints a line of data for people; nothing in JSON mode.
     pub fn line(&self, text: impl AsRef<str>) {
         if !self.json {
@@ -39,6 +44,14 @@ impl Printer {
         if self.json {
             let text = serde_json::to_string(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
             write_line(&mut std::io::stdout().lock(), &text);
+        }
+    }
+
+    /// Shows a line that the next one replaces, at a terminal only; an empty one takes it away.
+    pub fn live(&self, text: &str) {
+        if self.is_live() {
+            let mut out = std::io::stdout().lock();
+            let _ = write!(out, "\r\x1b[2K{text}").and_then(|()| out.flush());
         }
     }
 

@@ -36,8 +36,6 @@ pub trait RunFiles: Send + Sync {
     fn phases(&self, attempt: Attempt) -> RunFilesResult<Vec<PhaseSighting>>;
     /// Returns the hooks behind a byte offset, oldest first.
     fn hooks(&self, from: u64) -> RunFilesResult<Vec<HookEvent>>;
-    /// Returns the length of the hooks file: what is behind it belongs to the future.
-    fn hooks_end(&self) -> u64;
     /// Returns what the agent wrote about its work; empty when nothing.
     fn summary(&self, attempt: Attempt) -> String;
     /// Returns the notes of earlier attempts; empty when there are none.

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one file per story or contract.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it is")]
+
 mod architecture;
 mod config;
 mod locks;
@@ -33,3 +34,8 @@ mod terminal;
 
 mod phase;
 mod session;
+
+#[path = "../support/forge.rs"]
+mod forge_support;
+
+mod embedded_forge;

@@ -46,6 +46,7 @@ contract!(sqlite:
     mirrors_are_replaced,
     drivers_beat_and_go,
     a_run_of_another_row_is_refused,
+    numbers_that_no_journal_reaches_are_refused,
     a_reader_sees_no_half_of_an_append,
 );
 
@@ -374,6 +375,15 @@ mod checks {
         let mixed = store.append(Append { run: &other, ..plain(&row, 0, &events) }).await;
         assert!(matches!(mixed, Err(StoreError::Failed { .. })), "{mixed:?}");
         assert_eq!(store.journal(0, 10).await.unwrap(), []);
+    }
+
+    pub(super) async fn numbers_that_no_journal_reaches_are_refused(store: Arc<dyn Store>) {
+        let row = row(1, 1);
+        for number in [u64::MAX, i64::MAX as u64, i64::MAX as u64 + 1] {
+            assert!(store.append(plain(&row, number, &[event(1)])).await.is_err(), "{number}");
+            let read = store.events(&row.run, Seq(number)).await;
+            assert!(read.is_err() || read.is_ok_and(|events| events.is_empty()), "{number}");
+        }
     }
 
     pub(super) async fn a_reader_sees_no_half_of_an_append(store: Arc<dyn Store>) {

@@ -1,6 +1,6 @@
 //! What is particular to the SQLite store: its files, its schema, damage, and places that cannot be written.
 
-use crate::store_support::{append_one, at, notice, plain, row, run_id};
+use crate::store_support::{append_one, at, event, notice, plain, row, run_id};
 use rig::{
     adapters::store::sqlite::SqliteStore,
     domain::ids::{IssueNumber, Seq},
@@ -8,6 +8,7 @@ use rig::{
 };
 use sqlx::{Connection, SqliteConnection};
 use std::{
+    collections::BTreeSet,
     fs::Permissions,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -90,6 +91,34 @@ async fn a_store_outlives_its_opening_process() {
     let again = SqliteStore::open(&path, "host").await.unwrap();
     assert_eq!(again.events(&run_id(1), Seq(0)).await.unwrap().len(), 1);
     append_one(&again, &row(1, 1), 1).await.unwrap();
+}
+
+/// Stores that share nothing but the file, as processes do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn slots_and_issues_are_given_once_whatever_connection_asks() {
+    const CLAIMS: u32 = 24;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rig.db");
+    let claims = (1..=CLAIMS).map(|number| {
+        let path = path.clone();
+        tokio::spawn(async move {
+            let store = SqliteStore::open(&path, "host").await.unwrap();
+            // Two runs want each issue.
+            let row = row(number, u64::from(number / 2));
+            let events = [event(1)];
+            store.append(Append { slot_limit: Some(5), ..plain(&row, 0, &events) }).await
+        })
+    });
+    let outcomes: Vec<_> = futures::future::join_all(claims).await.into_iter().map(Result::unwrap).collect();
+    for refused in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+        assert!(matches!(refused, StoreError::NoSlot { .. } | StoreError::AlreadyOpen { .. }), "{refused:?}");
+    }
+    let store = SqliteStore::open(&path, "host").await.unwrap();
+    let open = store.open_runs(None).await.unwrap();
+    let issues: BTreeSet<_> = open.iter().map(|row| row.issue).collect();
+    assert_eq!((open.len(), issues.len()), (5, 5));
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 5);
+    assert_eq!(store.journal(0, 100).await.unwrap().len(), 5);
 }
 
 #[tokio::test]
@@ -199,7 +228,7 @@ async fn an_append_that_is_dropped_half_way_is_whole_or_nothing() {
     for polls in 1..40 {
         let before = store.events(&row.run, Seq(0)).await.unwrap().len() as u64;
         let notices = [notice(1, before + 1, "told")];
-        let events = [crate::store_support::event(before + 1), crate::store_support::event(before + 2)];
+        let events = [event(before + 1), event(before + 2)];
         {
             let append = store.append(Append { notices: &notices, ..plain(&row, before, &events) });
             let mut append = std::pin::pin!(append);

@@ -27,6 +27,7 @@ pub(super) fn prepare<'a>(append: &Append<'a>, host: &'a str) -> StoreResult<Vec
         let message = format!("an append to run {} came with the row of run {}", append.run, append.row.run);
         return Err(StoreError::Failed { message });
     }
+    integer(append.expected.0)?;
     let rows = append.events.iter().zip(append.expected.0 + 1..).map(|(event, seq)| {
         Ok(PreparedEvent {
             seq: integer(seq)?,

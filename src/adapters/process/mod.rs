@@ -1,23 +1,26 @@
 //! The only place that starts other programs: each in a process group of its own, with a time limit, capped output, and
 //! closed standard input unless bytes are given. Deliberately absent: shells; arguments reach the program as they are.
 
+mod capture;
+mod streaming;
+
+pub use streaming::Streaming;
+
+use capture::Capture;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     ffi::{OsStr, OsString},
     fmt,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 /// Time limit of a command that names none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes kept of each output stream of a command that names no cap.
 const DEFAULT_OUTPUT_CAP: usize = 4 * 1024 * 1024;
-/// Time that the output of a program that has ended may still take: a grandchild may hold the pipe open.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
@@ -230,6 +233,20 @@ impl Program {
         Err(ProcessError::Failed { program, status: output.status, message: message.chars().take(2_000).collect() })
     }
 
+    /// Starts the program with its standard input and output as streams, for what is too big to hold. Its standard error
+    /// is kept up to the cap; its time limit counts from `Streaming::finish`.
+    pub fn stream(self) -> Result<Streaming, ProcessError> {
+        let program = self.name();
+        let mut command = tokio::process::Command::from(self.command());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().map_err(|error| start_error(&program, &error))?;
+        let group = child.id().and_then(|id| Pid::from_raw(id as i32));
+        let guard = GroupGuard { group };
+        let stderr = Capture::start(child.stderr.take(), self.output_cap, self.keep_tail);
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        Ok(Streaming { stdin, stdout, program, limit: self.timeout, child, stderr, guard })
+    }
+
     /// Starts the program detached: a session of its own, standard input closed, both outputs appended to `log`.
     /// It outlives this process.
     pub fn spawn_detached(self, log: std::fs::File) -> Result<(), ProcessError> {
@@ -290,6 +307,7 @@ impl Program {
 }
 
 /// Kills a process group when dropped: the program's own and whatever it left in it.
+#[derive(Debug)]
 struct GroupGuard {
     group: Option<Pid>,
 }
@@ -312,62 +330,6 @@ fn start_error(program: &str, error: &std::io::Error) -> ProcessError {
     match error.kind() {
         std::io::ErrorKind::NotFound => ProcessError::NotInstalled { program: program.to_owned() },
         _ => ProcessError::NotStarted { program: program.to_owned(), message: error.to_string() },
-    }
-}
-
-/// One output stream, read to its end so that the writer never blocks; at most `cap` bytes of it are kept.
-struct Capture {
-    kept: Arc<Mutex<Kept>>,
-    reader: tokio::task::JoinHandle<()>,
-}
-
-#[derive(Default)]
-struct Kept {
-    bytes: Vec<u8>,
-    truncated: bool,
-}
-
-impl Capture {
-    fn start(stream: Option<impl AsyncRead + Unpin + Send + 'static>, cap: usize, tail: bool) -> Self {
-        let kept = Arc::new(Mutex::new(Kept::default()));
-        let reader = tokio::spawn(read_capped(stream, Arc::clone(&kept), cap, tail));
-        Self { kept, reader }
-    }
-
-    /// Returns what was kept and whether something was not, once the stream ends or has had time enough to.
-    async fn finish(mut self) -> (Vec<u8>, bool) {
-        let ended = tokio::time::timeout(DRAIN_TIMEOUT, &mut self.reader).await.is_ok();
-        self.reader.abort();
-        let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
-        (kept.bytes, kept.truncated || !ended)
-    }
-}
-
-async fn read_capped(stream: Option<impl AsyncRead + Unpin>, kept: Arc<Mutex<Kept>>, cap: usize, tail: bool) {
-    let Some(mut stream) = stream else { return };
-    let mut chunk = vec![0; 16 * 1024];
-    while let Ok(count) = stream.read(&mut chunk).await {
-        if count == 0 {
-            break;
-        }
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = if tail { count } else { (cap - kept.bytes.len()).min(count) };
-        kept.bytes.extend_from_slice(&chunk[..room]);
-        kept.truncated |= room < count;
-        // Twice the cap before it is cut, so that not every chunk moves the whole.
-        if kept.bytes.len() > cap * 2 {
-            kept.cut_to_last(cap);
-        }
-    }
-    kept.lock().unwrap_or_else(PoisonError::into_inner).cut_to_last(cap);
-}
-
-impl Kept {
-    fn cut_to_last(&mut self, cap: usize) {
-        if self.bytes.len() > cap {
-            self.bytes.drain(..self.bytes.len() - cap);
-            self.truncated = true;
-        }
     }
 }
 

@@ -1,0 +1,171 @@
+//! `rig demo`: the main job from end to end, on this machine and in a root of its own. The forge is the embedded one and the
+//! agent a scripted stand-in; everything between them is rig as cron would run it.
+
+mod people;
+mod sample;
+mod summary;
+mod timeline;
+
+use super::{CommandResult, Context, wire};
+use crate::{
+    cli::{DemoAgent, DemoArgs},
+    config::Root,
+    embedded_forge::{self, Running},
+    output::{Exit, Failure, Printer},
+    ports::launch::{Machine, ProcessIdentity},
+};
+use people::People;
+use sample::Sample;
+use serde_json::json;
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+use timeline::Timeline;
+
+/// Pause between two ticks; cron waits ten minutes.
+const TICK_PAUSE: Duration = Duration::from_millis(400);
+/// Pause between two looks at the journal.
+const LOOK_PAUSE: Duration = Duration::from_millis(40);
+/// Longest time for the stand-in, and for a real agent.
+const STAND_IN_TIME: Duration = Duration::from_secs(180);
+const CLAUDE_TIME: Duration = Duration::from_secs(3 * 3_600);
+
+/// A demo under way.
+pub(super) struct Demo {
+    printer: Printer,
+    args: DemoArgs,
+    root: Root,
+    rig: PathBuf,
+    forge: Running,
+    sample: Sample,
+}
+
+pub fn run(context: &Context, args: DemoArgs) -> CommandResult {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::internal(format!("the async runtime cannot be started: {error}")))?;
+    let folder = tempfile::Builder::new().prefix("rig-demo-").tempdir().map_err(|error| {
+        Failure::user(format!("no temporary folder can be made: {error}")).hint("set TMPDIR to a folder with room")
+    })?;
+    let printer = context.printer;
+    let result = runtime.block_on(play(printer, &args, folder.path()));
+    if args.keep || result.as_ref().is_ok_and(|exit| *exit != Exit::Ok) {
+        let kept = folder.keep();
+        say_how_to_look(printer, &kept);
+    }
+    result
+}
+
+async fn play(printer: Printer, args: &DemoArgs, folder: &Path) -> CommandResult {
+    let began = Instant::now();
+    let demo = Demo::prepare(printer, args.clone(), folder).await?;
+    let result = tokio::select! {
+        result = demo.work(began) => result,
+        _ = tokio::signal::ctrl_c() => Err(Failure::user("interrupted")),
+    };
+    demo.tidy_up().await;
+    result
+}
+
+impl Demo {
+    /// Makes the root, the forge with its people and issues, the repository and the mirror, and switches the loop on.
+    async fn prepare(printer: Printer, args: DemoArgs, folder: &Path) -> Result<Self, Failure> {
+        if let Some(program) = ["git", "tmux"].into_iter().find(|program| !wire::is_installed(program)) {
+            return Err(
+                Failure::user(format!("`{program}` is not installed")).hint(format!("apt-get install {program}"))
+            );
+        }
+        let rig = wire::this_program()?;
+        let root = Root::at(folder);
+        std::fs::create_dir_all(root.projects_dir()).map_err(|error| Failure::user(error).context(folder.display()))?;
+        root.ensure_state().map_err(super::root_failure)?;
+        let forge = embedded_forge::start(embedded_forge::Options {
+            folder: root.forge_dir(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            root_url: None,
+            faults: false,
+        })
+        .await
+        .map_err(Failure::internal)?;
+        printer.line(format!("forge    {}", forge.url()));
+        printer.line(format!("root     {}", folder.display()));
+        let sample = Sample::make(&root, &rig, &forge, &args).await?;
+        printer.line(format!(
+            "project  {} with {} issues, a mirror, and CI by `sh test.sh`",
+            sample::REPOSITORY,
+            args.issues
+        ));
+        if args.keep {
+            printer.line(format!("attach   tmux -L {} attach -r", wire::tmux_socket(&root)));
+        }
+        let demo = Self { printer, args, root, rig, forge, sample };
+        demo.rig(&["dev", "start"]).await?;
+        Ok(demo)
+    }
+
+    /// Ticks as cron would, while people review, until all issues are merged.
+    async fn work(&self, began: Instant) -> CommandResult {
+        let store = wire::store(&self.root).await?;
+        let people = People::new(&self.forge.url(), &self.sample, self.args.agent == DemoAgent::StandIn);
+        let mut timeline = Timeline::new(self.printer, store.clone(), began);
+        let limit = if self.args.agent == DemoAgent::Claude { CLAUDE_TIME } else { STAND_IN_TIME };
+        let ticks = async {
+            loop {
+                self.rig(&["dev", "poll"]).await?;
+                tokio::time::sleep(TICK_PAUSE).await;
+            }
+        };
+        let reviews = people.review(timeline.posted_reviews());
+        let watch = async {
+            while timeline.show_news().await? < usize::from(self.args.issues) {
+                tokio::time::sleep(LOOK_PAUSE).await;
+            }
+            Ok::<(), Failure>(())
+        };
+        let ended = tokio::select! {
+            result = ticks => result,
+            result = reviews => result,
+            result = watch => result,
+            () = tokio::time::sleep(limit) => Err(Failure::outside(format!("not done within {} s", limit.as_secs()))),
+        };
+        timeline.clear();
+        if let Err(failure) = ended {
+            self.printer.failure(&failure);
+        }
+        summary::print(self, &timeline, store.as_ref(), began.elapsed()).await
+    }
+
+    /// Runs rig itself, with the environment that the demo's cron would have.
+    async fn rig(&self, args: &[&str]) -> Result<(), Failure> {
+        let program = self.sample.with_environment(crate::adapters::process::Program::new(&self.rig).args(args));
+        match program.run_ok().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::outside(error).context(format!("rig {}", args.join(" ")))),
+        }
+    }
+
+    /// Ends what the demo has started: drivers by their own process, sessions by the demo's own tmux server.
+    async fn tidy_up(&self) {
+        let machine = crate::adapters::machine::LocalMachine::new(self.rig.clone(), self.root.clone());
+        if let Ok(store) = wire::store(&self.root).await {
+            for driver in store.drivers().await.unwrap_or_default() {
+                machine.end(&ProcessIdentity { pid: driver.pid, start: driver.process_start, boot_id: driver.boot_id });
+            }
+        }
+        if let Err(error) = wire::end_sessions(&self.root).await {
+            self.printer.talk(format!("the demo's tmux server could not be ended: {error}"));
+        }
+    }
+}
+
+fn say_how_to_look(printer: Printer, root: &Path) {
+    let path = root.display();
+    printer.talk(format!("kept in {path}"));
+    printer.talk(format!("  rig status --all --root {path}"));
+    printer.talk(format!("  rig phase log 2 --root {path}"));
+    printer.talk(format!("  rig forge serve --root {path}      the forge and its repository again"));
+    printer.json(&json!({ "kept": root }));
+}

@@ -1,0 +1,3 @@
+#!/bin/sh
+# Says hello to the world.
+echo "Hello, world!"

@@ -1,0 +1,211 @@
+//! The demo's timeline: every event of the journal as it comes, and where the time went.
+
+use super::people::Posted;
+use crate::{
+    domain::{
+        ci::CiVerdict,
+        ids::{IssueNumber, PullRequestNumber, RunId},
+        phase::Phase,
+        pull_request::Verdict,
+        run::Event,
+    },
+    engine::resume,
+    output::{Failure, Printer},
+    ports::store::{RecordedEvent, Store},
+};
+use jiff::Timestamp;
+use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Events that one look takes up.
+const LOOK: u32 = 200;
+
+/// What became of one issue.
+#[derive(Debug, Clone)]
+pub(super) struct Story {
+    pub(super) issue: IssueNumber,
+    pub(super) title: String,
+    pub(super) pull_request: Option<PullRequestNumber>,
+    pub(super) commit: Option<String>,
+    pub(super) claimed_at: Timestamp,
+    pub(super) ended_at: Option<Timestamp>,
+    pub(super) merged: bool,
+    last_at: Timestamp,
+}
+
+/// Follows the journal.
+pub(super) struct Timeline {
+    printer: Printer,
+    store: Arc<dyn Store>,
+    began: Instant,
+    began_at: Timestamp,
+    position: i64,
+    pub(super) stories: BTreeMap<RunId, Story>,
+    posted: Posted,
+    noticed: usize,
+    /// Time in which nothing outside rig was waited for: no agent, CI, person, forge, git or terminal.
+    pub(super) own_time: Duration,
+    /// Issues in the order of their claims.
+    pub(super) order: Vec<IssueNumber>,
+}
+
+impl Timeline {
+    pub(super) fn new(printer: Printer, store: Arc<dyn Store>, began: Instant) -> Self {
+        Self {
+            printer,
+            store,
+            began,
+            began_at: Timestamp::now(),
+            position: 0,
+            stories: BTreeMap::new(),
+            posted: Posted::default(),
+            noticed: 0,
+            own_time: Duration::ZERO,
+            order: Vec::new(),
+        }
+    }
+
+    /// Returns where the reviewer notes when it posted.
+    pub(super) fn posted_reviews(&self) -> Posted {
+        self.posted.clone()
+    }
+
+    /// Shows what is new in the journal. Returns how many runs have ended.
+    pub(super) async fn show_news(&mut self) -> Result<usize, Failure> {
+        let events =
+            self.store.journal(self.position, LOOK).await.map_err(|error| super::wire::store_failure(&error))?;
+        for recorded in &events {
+            self.position = recorded.position;
+            self.show(recorded).await?;
+        }
+        self.show_status().await?;
+        Ok(self.stories.values().filter(|story| story.ended_at.is_some()).count())
+    }
+
+    /// Takes the live line away.
+    pub(super) fn clear(&self) {
+        self.printer.live("");
+    }
+
+    async fn show(&mut self, recorded: &RecordedEvent) -> Result<(), Failure> {
+        let fact = resume::read(recorded).map_err(|error| super::wire::store_failure(&error))?;
+        if let Event::IssueClaimed { issue, title, .. } = &fact.event {
+            self.order.push(*issue);
+            let story = Story {
+                issue: *issue,
+                title: title.clone(),
+                pull_request: None,
+                commit: None,
+                claimed_at: recorded.at,
+                ended_at: None,
+                merged: false,
+                last_at: recorded.at,
+            };
+            self.stories.insert(recorded.run.clone(), story);
+        }
+        let Some(story) = self.stories.get_mut(&recorded.run) else { return Ok(()) };
+        let gap = recorded.at.duration_since(story.last_at).max(jiff::SignedDuration::ZERO).unsigned_abs();
+        story.last_at = recorded.at;
+        match &fact.event {
+            Event::PullRequestOpened { number, .. } => story.pull_request = Some(*number),
+            Event::Merged { pull_request, commit } => {
+                story.pull_request = Some(*pull_request);
+                story.commit = commit.as_ref().map(ToString::to_string);
+                story.merged = true;
+            }
+            Event::RunEnded => story.ended_at = Some(recorded.at),
+            _ => {}
+        }
+        let issue = story.issue;
+        let own = match &fact.event {
+            // The agent worked.
+            Event::PhaseReported { .. } | Event::TurnEnded { .. } => Duration::ZERO,
+            // The reviewer thought; only noticing it is rig's.
+            Event::ReviewReceived { .. } => self.noticing().min(gap),
+            // A message had to wait until it could be typed.
+            Event::PromptTaken { .. } => gap,
+            // The forge, git, tmux or CI was at work on an order.
+            _ if fact.completes.is_some() => Duration::ZERO,
+            _ => gap,
+        };
+        self.own_time += own;
+        self.print(recorded, issue, &fact.event);
+        Ok(())
+    }
+
+    /// Time since the review that is now noticed was posted.
+    fn noticing(&mut self) -> Duration {
+        let posted = self.posted.lock().ok().and_then(|posted| posted.get(self.noticed).copied());
+        self.noticed += 1;
+        posted.map_or(Duration::ZERO, |at| at.elapsed())
+    }
+
+    fn print(&self, recorded: &RecordedEvent, issue: IssueNumber, event: &Event) {
+        let Some((colour, words)) = words(event) else { return };
+        let since = recorded.at.duration_since(self.began_at).as_secs_f64().max(0.0);
+        self.printer.live("");
+        let number = self.printer.paint(36, &format!("{issue}"));
+        self.printer.line(format!("{since:>7.2}s  {number}  {}", self.printer.paint(colour, &words)));
+        self.printer.json(&json!({
+            "seconds": (since * 1_000.0).round() / 1_000.0, "issue": issue, "event": recorded.kind, "run": recorded.run, "words": words,
+        }));
+    }
+
+    /// The live line: where the open runs stand.
+    async fn show_status(&self) -> Result<(), Failure> {
+        if !self.printer.is_live() {
+            return Ok(());
+        }
+        let rows = self.store.open_runs(None).await.map_err(|error| super::wire::store_failure(&error))?;
+        let states: Vec<String> = rows.iter().map(|row| format!("{} waits for {}", row.issue, row.waits_for)).collect();
+        let text = if states.is_empty() { "waiting for the next tick".to_owned() } else { states.join("; ") };
+        self.printer.live(&format!("{:>7.2}s  {text}", self.began.elapsed().as_secs_f64()));
+        Ok(())
+    }
+}
+
+/// Returns an event in words with a colour, or nothing for what is of no interest here.
+fn words(event: &Event) -> Option<(u8, String)> {
+    let plain = |text: &str| Some((0, text.to_owned()));
+    match event {
+        Event::IssueClaimed { title, .. } => Some((1, format!("claimed: {title}"))),
+        Event::SessionStarted { attempt, .. } => Some((0, format!("session started, attempt {attempt}"))),
+        Event::SessionLost { how, .. } => Some((33, format!("session lost: {how}"))),
+        Event::PhaseReported { report, .. } => Some((
+            0,
+            match report.phase {
+                Phase::AwaitingCi => "the agent has pushed and waits for CI".into(),
+                Phase::AwaitingReview => "the agent waits for the review".into(),
+                other => format!("the agent says {other}"),
+            },
+        )),
+        Event::PullRequestOpened { number, .. } => Some((0, format!("pull request {number} opened"))),
+        Event::CiFinished { head, verdict } => Some(match verdict {
+            CiVerdict::Green => (32, format!("CI passed at {}", head.short())),
+            CiVerdict::Red { steps } => {
+                let step = steps.first().map(|step| step.name.clone()).unwrap_or_default();
+                (31, format!("CI failed at {} ({step}); told to the agent", head.short()))
+            }
+            CiVerdict::Broken { why } => (33, format!("CI itself failed: {why}")),
+            CiVerdict::Pending { .. } => (0, "CI is pending".into()),
+        }),
+        Event::ReviewReceived { reviewer, verdict, .. } => Some(match verdict {
+            Verdict::Approved => (32, format!("{reviewer} approved")),
+            Verdict::ChangesRequested => (33, format!("{reviewer} asks for changes; told to the agent")),
+            Verdict::Comment | Verdict::None => (0, format!("{reviewer} commented")),
+        }),
+        Event::GatePassed { head } => Some((0, format!("the gate is passed at {}", head.short()))),
+        Event::Merged { pull_request, commit } => {
+            let commit = commit.as_ref().map(|commit| format!(" as {}", commit.short())).unwrap_or_default();
+            Some((32, format!("pull request {pull_request} merged{commit}")))
+        }
+        Event::MergeRefused { .. } => Some((33, "the merge was refused; judged anew".into())),
+        Event::EffectFailed { error } => Some((31, error.clone())),
+        Event::RunEnded => plain("done: closed, mirrored, tidied up"),
+        _ => None,
+    }
+}

@@ -1,0 +1,116 @@
+//! Claims an issue: first in the journal, which reserves the slot, then on the forge, where it is read back.
+//! On the forge the lowest live claim comment wins; a loser removes only what is its own.
+
+use super::{World, comments, commit};
+use crate::{
+    domain::{
+        ids::{Attempt, IssueNumber, RunId},
+        issue::{Comment, Issue, OpenOrClosed},
+        run::{Event, Fact, IssueState, Run},
+    },
+    ports::{
+        forge::{ForgeError, ForgeResult},
+        lock::Held,
+        store::StoreResult,
+    },
+};
+
+/// Writes the claim into the journal. The caller holds the dispatch lock and has judged the issue just now.
+pub async fn reserve(world: &World, issue: &Issue, beyond_limit: bool) -> StoreResult<Run> {
+    let id = world.machine.new_run_id();
+    let last = world.store.latest_run(&world.project.name, issue.number).await?;
+    let first_attempt = last.map_or(Attempt(1), |row| row.attempt.next());
+    let event = Event::IssueClaimed {
+        project: world.project.name.clone(),
+        issue: issue.number,
+        title: issue.title.clone(),
+        first_attempt,
+        policy: world.policy(),
+    };
+    let fact = Fact { at: world.clock.now(), observed_ms: 0, completes: None, event };
+    let limit = (!beyond_limit).then_some(world.project.agent.max_agents);
+    commit::claim(world, &id, fact, limit).await
+}
+
+/// Tells the forge of the claim and reads it back. The lock is the proof that nobody on this host chooses meanwhile.
+/// Safe to repeat.
+pub async fn confirm(world: &World, run: &Run, _dispatch: &dyn Held) -> ForgeResult<Event> {
+    let issue = world.forge.issue(run.issue).await?;
+    if issue.state == OpenOrClosed::Closed {
+        return Ok(Event::IssueClosed);
+    }
+    let in_progress = issue.has_label(&world.project.labels.in_progress);
+    let before = world.forge.comments(run.issue.0).await?;
+    // Without the label a claim that is written there has been given back, or was removed by a person.
+    let dead_below = if in_progress { 0 } else { before.iter().map(|comment| comment.id).max().unwrap_or(0) };
+    if let Some(other) = winner(world, run, &before, dead_below) {
+        return lose(world, run, &before, other).await;
+    }
+    set_state(world, run.issue, IssueState::InProgress).await?;
+    world.forge.set_assignees(run.issue, std::slice::from_ref(&world.project.forge.bot)).await?;
+    if own_claims(world, &before, run).is_empty() {
+        let text = format!("rig works on this issue (run {}).\n{}", run.id, claim_marker(world, &run.id));
+        world.forge.post_comment(run.issue.0, &text).await?;
+    }
+    let after = world.forge.comments(run.issue.0).await?;
+    match winner(world, run, &after, dead_below) {
+        Some(other) => lose(world, run, &after, other).await,
+        None => Ok(Event::ClaimConfirmed),
+    }
+}
+
+/// Takes back the claim comments of a run; at its end. Safe to repeat.
+pub async fn withdraw(world: &World, run: &Run) -> ForgeResult<()> {
+    let comments = world.forge.comments(run.issue.0).await?;
+    for comment in own_claims(world, &comments, run) {
+        match world.forge.delete_comment(comment.id).await {
+            Ok(()) | Err(ForgeError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Makes the issue carry exactly this one of the state labels.
+pub async fn set_state(world: &World, issue: IssueNumber, state: IssueState) -> ForgeResult<()> {
+    let labels = &world.project.labels;
+    let wanted = match state {
+        IssueState::InProgress => Some(&labels.in_progress),
+        IssueState::Backlog => Some(&labels.backlog),
+        IssueState::Blocked => Some(&labels.blocked),
+        IssueState::Underspecified => Some(&labels.underspecified),
+        IssueState::Done => None,
+    };
+    let all = [&labels.in_progress, &labels.backlog, &labels.blocked, &labels.underspecified];
+    let add: Vec<&str> = wanted.iter().map(|label| label.as_str()).collect();
+    let remove: Vec<&str> = all.iter().filter(|label| Some(**label) != wanted).map(|label| label.as_str()).collect();
+    world.forge.change_labels(issue, &add, &remove).await.map(|_| ())
+}
+
+fn claim_marker(world: &World, run: &RunId) -> String {
+    comments::marker(&format!("claim run={run} root={}", world.root_id))
+}
+
+fn own_claims<'a>(world: &World, comments: &'a [Comment], run: &Run) -> Vec<&'a Comment> {
+    comments::marked(world, comments, &format!("claim run={} root={}", run.id, world.root_id))
+}
+
+/// Returns the claim of another run that was there before this run's own. Claims of this very root by other runs are
+/// dead: the journal allows one open run for an issue.
+fn winner<'a>(world: &World, run: &Run, comments: &'a [Comment], dead_below: u64) -> Option<&'a Comment> {
+    let own = own_claims(world, comments, run).first().map_or(u64::MAX, |comment| comment.id);
+    let of_this_root = format!("root={} -->", world.root_id);
+    comments
+        .iter()
+        .filter(|comment| comment.author.is(&world.project.forge.bot))
+        .filter(|comment| comment.body.contains("<!-- rig:claim run=") && !comment.body.contains(&of_this_root))
+        .find(|comment| comment.id > dead_below && comment.id < own)
+}
+
+async fn lose(world: &World, run: &Run, comments: &[Comment], other: &Comment) -> ForgeResult<Event> {
+    for comment in own_claims(world, comments, run) {
+        world.forge.delete_comment(comment.id).await?;
+    }
+    let to = other.body.lines().next().unwrap_or("another root").to_owned();
+    Ok(Event::ClaimLost { to })
+}

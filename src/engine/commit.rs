@@ -1,0 +1,132 @@
+//! The only place that changes a run: step, append, swap. What the step ordered may be done only after the append.
+
+use super::World;
+use crate::{
+    domain::{
+        ids::{EffectId, RunId, Seq},
+        run::{self, Effect, Event, Fact, Ignored, Run, Step, event::EVENT_VERSION},
+    },
+    ports::store::{Append, NewEvent, Notice, RunRow, StoreError, StoreResult},
+};
+use jiff::Timestamp;
+
+/// What came of a commit.
+#[derive(Debug)]
+pub enum Committed {
+    Moved,
+    Ignored(Ignored),
+}
+
+/// Appends the first event of a new run. Fails with `AlreadyOpen` or `NoSlot` when the project does not allow it.
+pub async fn claim(world: &World, id: &RunId, fact: Fact, slot_limit: Option<u32>) -> StoreResult<Run> {
+    let (fact, body) = redacted_fact(world, fact)?;
+    let Some((run, orders)) = run::begin(id, &fact) else {
+        return Err(StoreError::Failed { message: "a run begins with a claim".into() });
+    };
+    let notices = notices(&run, &orders, fact.at);
+    append(world, &run, Seq(0), &fact, body, &notices, &[], slot_limit).await?;
+    Ok(run)
+}
+
+/// Moves the run by one event: step, durable append, swap. A conflict means that somebody else wrote: the caller reads anew.
+pub async fn commit(
+    world: &World,
+    run: &mut Run,
+    observed_ms: u64,
+    event: Event,
+    completes: Option<EffectId>,
+    taken_inputs: &[i64],
+) -> StoreResult<Committed> {
+    let (fact, body) = redacted_fact(world, Fact { at: world.clock.now(), observed_ms, completes, event })?;
+    match run::step(run, &fact) {
+        Step::Ignored(ignored) => {
+            tracing::debug!(run = %run.id, event = fact.event.kind(), ?ignored, "ignored");
+            Ok(Committed::Ignored(ignored))
+        }
+        Step::Moved { run: moved, orders } => {
+            let notices = notices(&moved, &orders, fact.at);
+            append(world, &moved, run.seq, &fact, body, &notices, taken_inputs, None).await?;
+            tracing::info!(run = %moved.id, issue = moved.issue.0, event = fact.event.kind(), stage = moved.stage.name(), "moved");
+            *run = *moved;
+            Ok(Committed::Moved)
+        }
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one transaction, written in one place")]
+async fn append(
+    world: &World,
+    run: &Run,
+    expected: Seq,
+    fact: &Fact,
+    body: serde_json::Value,
+    notices: &[Notice],
+    taken_inputs: &[i64],
+    slot_limit: Option<u32>,
+) -> StoreResult<()> {
+    let event = NewEvent { at: fact.at, kind: fact.event.kind().to_owned(), version: EVENT_VERSION, body };
+    world
+        .store
+        .append(Append { run: &run.id, expected, events: &[event], row: &row(run), notices, taken_inputs, slot_limit })
+        .await?;
+    Ok(())
+}
+
+/// Takes secrets out of a fact before anything is made of it, and returns it with its written form: what the machine
+/// saw is exactly what the journal holds.
+fn redacted_fact(world: &World, fact: Fact) -> StoreResult<(Fact, serde_json::Value)> {
+    let failed =
+        |error: serde_json::Error| StoreError::Failed { message: format!("an event cannot be written: {error}") };
+    let body = redacted(world, serde_json::to_value(&fact).map_err(failed)?);
+    let fact = serde_json::from_value(body.clone()).map_err(failed)?;
+    Ok((fact, body))
+}
+
+fn redacted(world: &World, value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => Value::String(world.redactor.redact(&text).into_owned()),
+        Value::Array(items) => Value::Array(items.into_iter().map(|item| redacted(world, item)).collect()),
+        Value::Object(fields) => {
+            Value::Object(fields.into_iter().map(|(key, field)| (key, redacted(world, field))).collect())
+        }
+        other => other,
+    }
+}
+
+fn notices(run: &Run, orders: &[(EffectId, Effect)], at: Timestamp) -> Vec<Notice> {
+    orders
+        .iter()
+        .filter_map(|(id, effect)| match effect {
+            Effect::Notify { text, urgent } => Some(Notice {
+                id: id.clone(),
+                project: run.project.clone(),
+                issue: run.issue,
+                text: text.clone(),
+                urgent: *urgent,
+                at,
+            }),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Returns what tables and tools show of a run.
+pub fn row(run: &Run) -> RunRow {
+    RunRow {
+        run: run.id.clone(),
+        project: run.project.clone(),
+        issue: run.issue,
+        title: run.title.clone(),
+        seq: run.seq,
+        stage: run.stage.name().to_owned(),
+        waits_for: run.stage.waits_for(),
+        attempt: run.attempt,
+        pull_request: run.pull_request,
+        head: run.head.clone(),
+        claimed_at: run.claimed_at,
+        changed_at: run.changed_at,
+        open: !run.stage.is_ended(),
+        holds_slot: run.stage.holds_slot(),
+    }
+}

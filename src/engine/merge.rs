@@ -1,0 +1,146 @@
+//! Merges a pull request: judged once more under the merge lock, named by the commit that was judged, and read back.
+//! After any answer but success the pull request is read again before anything is concluded.
+
+use super::{World, gate};
+use crate::{
+    domain::{
+        gate::{Gate, NotReady},
+        ids::{IssueNumber, PullRequestNumber, Sha},
+        issue::OpenOrClosed,
+        known::Known,
+        pull_request::PullRequest,
+        run::{Event, MergeRefusal},
+    },
+    ports::{
+        forge::{ForgeError, MergeRequest, MergeStyle},
+        lock::{LockError, LockName},
+    },
+};
+use std::time::Duration;
+
+/// Longest wait for another process that merges in the same repository.
+const LOCK_WAIT: Duration = Duration::from_secs(30);
+/// Times that `mergeable` is asked for before "no" is believed: forges say no while they still compute it.
+const SETTLE_TRIES: u32 = 12;
+/// Pause between them; grows with each.
+const SETTLE_PAUSE: Duration = Duration::from_millis(60);
+
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    #[error(transparent)]
+    Forge(#[from] ForgeError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+impl MergeError {
+    /// Returns whether the same may succeed later without anyone's doing.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Forge(error) => error.is_transient(),
+            Self::Lock(LockError::Held { .. }) => true,
+            Self::Lock(LockError::Failed { .. }) => false,
+        }
+    }
+}
+
+/// What is to be merged.
+#[derive(Debug, Clone)]
+pub struct Wanted<'a> {
+    pub pull_request: PullRequestNumber,
+    /// The commit that the gate passed.
+    pub head: &'a Sha,
+    pub issue: Option<IssueNumber>,
+    pub journaled_green: Option<&'a Sha>,
+}
+
+/// Judges and merges. Returns what the pull request came to, as an event of its run.
+pub async fn judge_and_merge(world: &World, wanted: &Wanted<'_>) -> Result<Event, MergeError> {
+    let _merging = world.locks.take(LockName::Merge, LOCK_WAIT).await?;
+    let pull_request = settled(world, wanted.pull_request).await?;
+    if let Some(event) = decided_elsewhere(&pull_request, wanted.head) {
+        return Ok(event);
+    }
+    let refused = |why: MergeRefusal| Ok(Event::MergeRefused { head: wanted.head.clone(), why });
+    let reviews = gate::reviews(world, &pull_request).await?;
+    let ci = gate::ci_verdict(world, wanted.head, wanted.journaled_green).await;
+    let request =
+        MergeRequest { head: wanted.head.clone(), style: style(world), title: String::new(), message: String::new() };
+    match crate::domain::gate::gate(&gate::snapshot(world, pull_request, ci, Known::Known(reviews), wanted.issue)) {
+        Gate::Ready(ready) if ready.head() == wanted.head => {}
+        Gate::Ready(_) => return refused(MergeRefusal::NotReady { reasons: vec!["the head has moved".into()] }),
+        Gate::NotReady(reasons) => return refused(not_ready(&reasons)),
+    }
+    let answer = world.forge.merge(wanted.pull_request, &request).await;
+    let after = settled(world, wanted.pull_request).await?;
+    if let Some(event) = decided_elsewhere(&after, wanted.head) {
+        return Ok(event);
+    }
+    match answer {
+        // The forge said yes and shows no merge: never taken for success.
+        Ok(()) => refused(MergeRefusal::TryAgain { message: "the merge was accepted but is not shown".into() }),
+        Err(error) if error.is_transient() => Err(error.into()),
+        Err(_) if !after.mergeable => refused(MergeRefusal::Conflict),
+        Err(ForgeError::Refused { message, .. }) => refused(refusal_of(&message)),
+        Err(error) => refused(MergeRefusal::Protected { message: error.to_string() }),
+    }
+}
+
+/// Reads the pull request until the forge has made up its mind whether it can be merged.
+async fn settled(world: &World, number: PullRequestNumber) -> Result<PullRequest, ForgeError> {
+    let mut tries = 0;
+    loop {
+        let pull_request = world.forge.pull_request(number).await?;
+        let undecided = pull_request.state == OpenOrClosed::Open && !pull_request.mergeable && !pull_request.draft;
+        tries += 1;
+        if !undecided || tries >= SETTLE_TRIES {
+            return Ok(pull_request);
+        }
+        tokio::time::sleep(SETTLE_PAUSE * tries).await;
+    }
+}
+
+/// Returns the event when the pull request is no longer what was judged.
+fn decided_elsewhere(pull_request: &PullRequest, head: &Sha) -> Option<Event> {
+    if pull_request.merged {
+        return Some(Event::Merged { pull_request: pull_request.number, commit: pull_request.merge_commit.clone() });
+    }
+    if pull_request.state == OpenOrClosed::Closed {
+        return Some(Event::PullRequestClosed { pull_request: pull_request.number });
+    }
+    (pull_request.head != *head).then(|| Event::HeadMoved { head: pull_request.head.clone() })
+}
+
+/// A pull request that fails the gate on nothing but its mergeability conflicts.
+fn not_ready(reasons: &[NotReady]) -> MergeRefusal {
+    if let [only] = reasons
+        && only.code() == "not_mergeable"
+    {
+        return MergeRefusal::Conflict;
+    }
+    MergeRefusal::NotReady { reasons: reasons.iter().map(NotReady::words).collect() }
+}
+
+/// Reads the forge's words where its status code says too little: what will pass with time is told from what will not.
+fn refusal_of(message: &str) -> MergeRefusal {
+    let text = message.to_lowercase();
+    let waits = ["approval", "status check", "requested changes", "review"];
+    if waits.iter().any(|word| text.contains(word)) {
+        return MergeRefusal::NotReady { reasons: vec![message.to_owned()] };
+    }
+    if text.contains("protected") || text.contains("not allowed") {
+        return MergeRefusal::Protected { message: message.to_owned() };
+    }
+    MergeRefusal::TryAgain { message: message.to_owned() }
+}
+
+fn style(world: &World) -> MergeStyle {
+    use crate::config::settings::MergeMethod;
+    match world.project.merge.method {
+        MergeMethod::Merge => MergeStyle::Merge,
+        MergeMethod::Rebase => MergeStyle::Rebase,
+        MergeMethod::RebaseMerge => MergeStyle::RebaseMerge,
+        MergeMethod::Squash => MergeStyle::Squash,
+        MergeMethod::FastForwardOnly => MergeStyle::FastForwardOnly,
+    }
+}
