@@ -31,7 +31,12 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "commands that tmux, git and the agent call are the other half of the adapter",
     ),
     ("commands/phase.rs", "crate::adapters::phase_watch", "`rig phase watch` is the watcher without an engine"),
-    ("commands/phase.rs", "crate::adapters::session", "`rig phase test` tries the session adapter on this machine"),
+    ("commands/phase/self_test.rs", "crate::adapters::phase_watch", "`rig phase test` tries the watch on this machine"),
+    (
+        "commands/phase/self_test.rs",
+        "crate::adapters::session",
+        "`rig phase test` tries the session adapter on this machine",
+    ),
     ("embedded_forge", "crate::adapters::process", "it runs git, and programs are started in one place only"),
 ];
 
