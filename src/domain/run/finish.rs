@@ -29,7 +29,7 @@ impl Mover {
                 self.order(Effect::Diagnose { why: why.clone() });
                 self.set_state(IssueState::Blocked);
                 self.order(Effect::EndSession);
-                self.notify(format!("blocked: {why}"), true);
+                self.notify_of_comment(format!("blocked: {why}"));
             }
             End::Refused { refusal, reason } => self.finish_refused(refusal, &reason),
             End::GivenBack { why } => {
@@ -55,7 +55,12 @@ impl Mover {
         });
         self.order(Effect::EndSession);
         self.order(Effect::RemoveWorkspace);
-        self.notify(format!("the agent refused the issue ({}): {reason}", refusal.as_str()), true);
+        self.notify_of_comment(format!("the agent refused the issue ({}): {reason}", refusal.as_str()));
+    }
+
+    /// Tells people of what another order writes on the issue.
+    fn notify_of_comment(&mut self, text: String) {
+        self.order(Effect::Notify { text, urgent: true, on_issue: false });
     }
 
     /// Asks a human and waits; the session, if there is one, is kept.

@@ -362,7 +362,7 @@ impl Mover {
     }
 
     pub(super) fn notify(&mut self, text: String, urgent: bool) {
-        self.order(Effect::Notify { text, urgent });
+        self.order(Effect::Notify { text, urgent, on_issue: urgent });
     }
 
     pub(super) fn set_state(&mut self, state: IssueState) {
