@@ -167,5 +167,4 @@ fn say_how_to_look(printer: Printer, root: &Path) {
     printer.talk(format!("  rig status --all --root {path}"));
     printer.talk(format!("  rig phase log 2 --root {path}"));
     printer.talk(format!("  rig forge serve --root {path}      the forge and its repository again"));
-    printer.json(&json!({ "kept": root }));
 }
