@@ -156,6 +156,7 @@ impl Mover {
             Event::PromptTaken { attempt, offset } => self.prompt_taken(*attempt, *offset, completes),
             Event::DeliveryFailed { attempt, why } => {
                 self.present(*attempt)?;
+                self.only_in(!self.run.stage.is_over() && !matches!(self.run.stage, Stage::Escalated { .. }))?;
                 self.strike(&format!("a message could not be brought to the agent: {why}"), true);
                 Ok(())
             }
