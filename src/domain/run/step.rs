@@ -338,8 +338,17 @@ impl Mover {
         }
     }
 
-    /// Moves to a stage; its clocks start anew.
+    /// Moves to a stage; its clocks start anew, and what only another stage waits for is withdrawn, so that no answer
+    /// comes to a stage that makes nothing of it.
     pub(super) fn enter(&mut self, stage: Stage) {
+        self.cancel(|effect| match effect {
+            Effect::ConfirmClaim => stage != Stage::Claiming,
+            Effect::SurveyPriorWork => stage != Stage::Surveying,
+            Effect::InspectBranch { .. } | Effect::OpenPullRequest { .. } => !matches!(stage, Stage::Inspecting { .. }),
+            Effect::RunCi { head, .. } => !matches!(&stage, Stage::AwaitingCi { head: awaited } if awaited == head),
+            Effect::Merge { head, .. } => !matches!(&stage, Stage::Merging { head: judged } if judged == head),
+            _ => false,
+        });
         self.run.stage = stage;
         self.run.since = self.at;
         self.run.stage_ms = 0;
