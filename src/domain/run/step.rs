@@ -277,9 +277,15 @@ impl Mover {
 
     fn not_merged(&mut self) -> Taken {
         self.only_in(!self.run.stage.is_over())?;
-        self.tell(super::MessageKind::NotMerged, crate::domain::prompts::not_merged(self.run.pull_request));
-        if !matches!(self.run.stage, Stage::AwaitingCi { .. } | Stage::AwaitingReview { .. } | Stage::Merging { .. }) {
-            self.work();
+        let text = crate::domain::prompts::not_merged(self.run.pull_request);
+        match (&self.run.stage, self.run.session) {
+            (Stage::Working | Stage::Starting, _) => {
+                self.tell(super::MessageKind::NotMerged, text);
+                self.work();
+            }
+            // What the run waits for goes on; who said it is told so.
+            (_, Session::Started) => self.tell_later(super::MessageKind::NotMerged, text, None),
+            (_, Session::Starting | Session::Absent) => {}
         }
         Ok(())
     }
