@@ -145,6 +145,7 @@ impl Mover {
                 self.run.used.ci_fixes = self.run.used.ci_fixes.max(*ci_fixes_spent);
                 if let (Some(number), Some(head)) = (adopted, head) {
                     self.run.pull_request = Some(*number);
+                    // A person may have written before the session began; `await_ci` starts one for that.
                     self.await_ci(head);
                 } else {
                     self.start_session(true);
@@ -268,6 +269,8 @@ impl Mover {
             _ if self.run.used.merge_refusals > MERGE_REFUSALS => {
                 self.escalate("the forge refuses the merge again and again".into());
             }
+            // A review may have come while the merge was under way.
+            MergeRefusal::NotReady { .. } | MergeRefusal::TryAgain { .. } if self.owes_agent() => self.hand_over(),
             MergeRefusal::NotReady { .. } | MergeRefusal::TryAgain { .. } => {
                 self.enter(Stage::AwaitingReview { head: head.clone() });
             }
