@@ -174,7 +174,10 @@ fn read_text(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::root::Root, domain::ids::{IssueNumber, ProjectName, Seq}};
+    use crate::{
+        config::root::Root,
+        domain::ids::{IssueNumber, ProjectName, Seq},
+    };
 
     fn open(root: &Path) -> LocalRunFiles {
         let folder = Root::at(root).run(&ProjectName::new("p").unwrap(), IssueNumber(1));

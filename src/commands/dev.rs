@@ -140,8 +140,8 @@ pub fn agent(context: &Context, args: AgentArgs) -> CommandResult {
         let world = wire::world(&root, project, store).await?;
         let issue = args.issue;
         let _run_lock = take_run_lock(&world, issue).await?;
-        let (run, resumed) = match args.run {
-            Some(id) => (resume::load(&world, &id).await.map_err(|error| wire::store_failure(&error))?, true),
+        let run = match args.run {
+            Some(id) => resume::load(&world, &id).await.map_err(|error| wire::store_failure(&error))?,
             None => {
                 check_accounts(&world).await?;
                 claim_by_hand(&world, issue, &printer).await?
@@ -151,31 +151,32 @@ pub fn agent(context: &Context, args: AgentArgs) -> CommandResult {
             printer.talk(format!("run {} of issue {issue} has ended: {}", run.id, run.stage.name()));
             return Ok(Exit::Ok);
         }
-        lead(&world, run, resumed, printer).await
+        lead(&world, run, printer).await
     })
 }
 
 /// Holds the lock for the driver's life. Who comes second leaves.
 async fn take_run_lock(world: &World, issue: IssueNumber) -> Result<Box<dyn Held>, Failure> {
     world.locks.take(LockName::Run(issue), RUN_LOCK_WAIT).await.map_err(|error| match error {
-        LockError::Held { path } => Failure::new(Exit::Held, format!("another rig works on issue {issue} (lock {path})"))
-            .hint("rig status shows it"),
+        LockError::Held { path } => {
+            Failure::new(Exit::Held, format!("another rig works on issue {issue} (lock {path})"))
+                .hint("rig status shows it")
+        }
         error @ LockError::Failed { .. } => Failure::user(error).hint("check that the folder of the locks is writable"),
     })
 }
 
 /// Returns the issue's open run, or claims the issue.
-async fn claim_by_hand(world: &World, issue: IssueNumber, printer: &Printer) -> Result<(Run, bool), Failure> {
+async fn claim_by_hand(world: &World, issue: IssueNumber, printer: &Printer) -> Result<Run, Failure> {
     let store_failure = |error| wire::store_failure(&error);
     let open = world.store.open_runs(Some(&world.project.name)).await.map_err(store_failure)?;
     if let Some(row) = open.iter().find(|row| row.issue == issue) {
         printer.talk(format!("going on with run {} ({})", row.run, row.stage));
-        return Ok((resume::load(world, &row.run).await.map_err(store_failure)?, true));
+        return resume::load(world, &row.run).await.map_err(store_failure);
     }
     let found = world.forge.issue(issue).await.map_err(|error| match error {
-        ForgeError::NotFound { .. } => {
-            Failure::user(format!("{} has no issue {issue}", world.project.repository)).hint("look at its number on the forge")
-        }
+        ForgeError::NotFound { .. } => Failure::user(format!("{} has no issue {issue}", world.project.repository))
+            .hint("look at its number on the forge"),
         error => forge_failure(error),
     })?;
     if found.state == OpenOrClosed::Closed {
@@ -188,7 +189,7 @@ async fn claim_by_hand(world: &World, issue: IssueNumber, printer: &Printer) -> 
     match tick::claim_under_lock(world, &queue, issue, true).await.map_err(tick_failure)? {
         Claimed::Yes(mut run) => {
             tick::confirm(world, &mut run, dispatch.as_ref()).await.map_err(tick_failure)?;
-            Ok((*run, false))
+            Ok(*run)
         }
         Claimed::No { code, words } => {
             if code.starts_with("dependency") || code == "self_dependency" {
@@ -201,7 +202,8 @@ async fn claim_by_hand(world: &World, issue: IssueNumber, printer: &Printer) -> 
 
 /// Says on the issue, once for each reason, what has to happen first.
 async fn tell_on_issue(world: &World, issue: IssueNumber, words: &str) {
-    let body = format!("This issue cannot be worked on yet: {words}. Do that first, or change the dependencies in its text.");
+    let body =
+        format!("This issue cannot be worked on yet: {words}. Do that first, or change the dependencies in its text.");
     let key = format!("preflight {words}");
     if let Err(error) = comments::post_once(world, issue.0, &key, &body).await {
         tracing::warn!(issue = issue.0, %error, "the comment on the issue has to wait");
@@ -218,10 +220,10 @@ fn hint_for(code: &str) -> &'static str {
     }
 }
 
-async fn lead(world: &World, run: Run, resumed: bool, printer: Printer) -> CommandResult {
+async fn lead(world: &World, run: Run, printer: Printer) -> CommandResult {
     let files = wire::run_files(&world.root, &run.project, run.issue, &run.id)?;
     let watcher: driver::Watcher = Arc::new(move |run: &Run, event: &Event| print_change(&printer, run, event));
-    let ended = driver::drive(world.clone(), run, files, resumed, watcher, asked_to_stop()?).await;
+    let ended = driver::drive(world.clone(), run, files, watcher, asked_to_stop()?).await;
     match ended {
         Ok(Ended::Asked) => {
             printer.talk("stopped; the session lives on, and the next rig dev poll goes on with it");
@@ -243,7 +245,13 @@ fn print_change(printer: &Printer, run: &Run, event: &Event) {
         "run": run.id, "issue": run.issue, "event": event.kind(), "stage": run.stage.name(), "waits_for": run.stage.waits_for(),
     }));
     if printer.talks_to_person() {
-        printer.talk(format!("issue {}: {} -> {} (waits for {})", run.issue, event.kind(), run.stage.name(), run.stage.waits_for()));
+        printer.talk(format!(
+            "issue {}: {} -> {} (waits for {})",
+            run.issue,
+            event.kind(),
+            run.stage.name(),
+            run.stage.waits_for()
+        ));
     }
 }
 
@@ -264,8 +272,11 @@ fn asked_to_stop() -> Result<impl Future<Output = ()>, Failure> {
 async fn check_accounts(world: &World) -> Result<(), Failure> {
     let project = &world.project;
     let wrong = |who: &Login, what: &str| {
-        Failure::user(format!("project {}: {what} belongs to `{who}`, not to the configured bot `{}`", project.name, project.forge.bot))
-            .hint("check [forge] bot and the variable that [forge] token_env names")
+        Failure::user(format!(
+            "project {}: {what} belongs to `{who}`, not to the configured bot `{}`",
+            project.name, project.forge.bot
+        ))
+        .hint("check [forge] bot and the variable that [forge] token_env names")
     };
     let who = world.forge.whoami().await.map_err(forge_failure)?;
     if !who.is(&project.forge.bot) {
@@ -274,8 +285,9 @@ async fn check_accounts(world: &World) -> Result<(), Failure> {
     if let Some(token) = &project.forge.review_token {
         let reviewer = wire::reviewer_forge(project, token.clone())?.whoami().await.map_err(forge_failure)?;
         if reviewer.is(&project.forge.bot) {
-            return Err(Failure::user(format!("project {}: the review token is the bot's own", project.name))
-                .hint("an agent never approves its own work: give [forge] review_token_env the token of another account"));
+            return Err(Failure::user(format!("project {}: the review token is the bot's own", project.name)).hint(
+                "an agent never approves its own work: give [forge] review_token_env the token of another account",
+            ));
         }
     }
     Ok(())
@@ -293,10 +305,20 @@ fn tick_failure(error: tick::TickError) -> Failure {
 /// Returns what a forge that does not do what is asked is to people.
 pub fn forge_failure(error: ForgeError) -> Failure {
     let (exit, hint) = match &error {
-        ForgeError::Unauthorized { .. } => (Exit::User, "put a valid token into the variable that [forge] token_env names, or into state/env"),
-        ForgeError::Forbidden { .. } => (Exit::User, "the token needs the scopes write:issue, write:repository and read:user, and the bot write access"),
-        ForgeError::NotFound { .. } => (Exit::User, "check forge_url and repo in the project's file; private repositories look missing to accounts without access"),
-        ForgeError::Unavailable { .. } | ForgeError::Garbled { .. } => (Exit::Outside, "check forge_url and whether the forge is up; rig tries again at the next tick"),
+        ForgeError::Unauthorized { .. } => {
+            (Exit::User, "put a valid token into the variable that [forge] token_env names, or into state/env")
+        }
+        ForgeError::Forbidden { .. } => (
+            Exit::User,
+            "the token needs the scopes write:issue, write:repository and read:user, and the bot write access",
+        ),
+        ForgeError::NotFound { .. } => (
+            Exit::User,
+            "check forge_url and repo in the project's file; private repositories look missing to accounts without access",
+        ),
+        ForgeError::Unavailable { .. } | ForgeError::Garbled { .. } => {
+            (Exit::Outside, "check forge_url and whether the forge is up; rig tries again at the next tick")
+        }
         ForgeError::RateLimited { .. } => (Exit::Outside, "rig tries again at the next tick"),
         ForgeError::Refused { .. } | ForgeError::Invalid { .. } => (Exit::Outside, ""),
     };

@@ -9,7 +9,10 @@ use crate::{
         machine::LocalMachine,
         process_identity,
         run_files::LocalRunFiles,
-        session::{claude::ClaudeAgent, tmux::{TmuxPlace, TmuxSessions}},
+        session::{
+            claude::ClaudeAgent,
+            tmux::{TmuxPlace, TmuxSessions},
+        },
         store::sqlite::SqliteStore,
         system_clock::SystemClock,
     },
@@ -200,11 +203,9 @@ fn ci(
 ) -> Arc<dyn Ci> {
     match project.ci.provider {
         CiProvider::None => Arc::new(NoCi),
-        CiProvider::Forge => Arc::new(ForgeStatusCi::new(
-            forge,
-            project.ci.required_contexts.clone(),
-            project.primary_branch.clone(),
-        )),
+        CiProvider::Forge => {
+            Arc::new(ForgeStatusCi::new(forge, project.ci.required_contexts.clone(), project.primary_branch.clone()))
+        }
         CiProvider::Local => {
             let redactor = redactor.clone();
             let plan = LocalCiPlan {
@@ -235,10 +236,16 @@ fn lock_folder() -> Result<PathBuf, Failure> {
 }
 
 /// Opens the folder of an issue's run, and watches it.
-pub fn run_files(root: &Root, project: &ProjectName, issue: IssueNumber, run: &RunId) -> Result<Arc<dyn RunFiles>, Failure> {
+pub fn run_files(
+    root: &Root,
+    project: &ProjectName,
+    issue: IssueNumber,
+    run: &RunId,
+) -> Result<Arc<dyn RunFiles>, Failure> {
     let folder = root.run(project, issue);
-    let files = LocalRunFiles::open(folder, run.clone())
-        .map_err(|error| Failure::user(error).hint("check that the state folder is writable and its disk is not full"))?;
+    let files = LocalRunFiles::open(folder, run.clone()).map_err(|error| {
+        Failure::user(error).hint("check that the state folder is writable and its disk is not full")
+    })?;
     Ok(Arc::new(files))
 }
 

@@ -31,6 +31,21 @@ pub(super) async fn list(here: Here) -> ApiResult {
     Ok(page.answer(&here, page.slice(&all), all.len(), Headers::Full))
 }
 
+/// `GET /assignees`: the owners and all who may write, whole.
+pub(super) async fn assignees(here: Here) -> ApiResult {
+    here.me()?;
+    let mut db = here.forge.store.read().await?;
+    let rows = sqlx::query(
+        "SELECT a.id, a.name FROM accounts a WHERE (a.id = ?1 AND a.is_organization = 0)
+           OR a.id IN (SELECT account FROM organization_owners WHERE organization = ?1)
+           OR a.id IN (SELECT account FROM collaborators WHERE repository = ?2 AND permission IN ('write', 'admin'))
+         ORDER BY a.id",
+    );
+    let rows = rows.bind(here.repository.owner_id).bind(here.repository.id).fetch_all(&mut *db).await?;
+    let all: Vec<Value> = rows.iter().map(|row| user_json(&here.forge, row.get("id"), row.get("name"))).collect();
+    Ok(Json(all).into_response())
+}
+
 /// `PUT /collaborators/{user}`
 pub(super) async fn put(here: Here, Body(new): Body<NewCollaborator>) -> ApiResult {
     here.need_admin()?;

@@ -181,9 +181,28 @@ impl Git {
     }
 }
 
+/// Configuration of every git that runs here: what the database says happened is on the disk in the repositories too.
+const CONFIG: &[(&str, &str)] = &[("core.fsync", "all"), ("core.fsyncMethod", "batch"), ("gc.auto", "0")];
+
 /// Returns `git` with a cleared environment: no user's or system's configuration, no prompts, no localised messages.
 pub(super) fn hermetic(home: &Path) -> Program {
-    Program::new("git")
+    configured(home, CONFIG.iter().copied())
+}
+
+/// The same with further configuration.
+pub(super) fn hermetic_with<'a>(home: &Path, more: impl Iterator<Item = (&'a str, &'a str)>) -> Program {
+    configured(home, CONFIG.iter().copied().chain(more))
+}
+
+fn configured<'a>(home: &Path, config: impl Iterator<Item = (&'a str, &'a str)>) -> Program {
+    let mut program = Program::new("git");
+    let mut count = 0;
+    for (index, (key, value)) in config.enumerate() {
+        program = program.env(format!("GIT_CONFIG_KEY_{index}"), key).env(format!("GIT_CONFIG_VALUE_{index}"), value);
+        count = index + 1;
+    }
+    program
+        .env("GIT_CONFIG_COUNT", count.to_string())
         .clear_env()
         .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()))
         .env("HOME", home)

@@ -4,7 +4,7 @@
 use super::{
     auth,
     error::{ApiError, ApiResult},
-    git::hermetic,
+    git::hermetic_with,
     git_push, pull_sync,
     repositories::{Permission, Repository},
     state::Forge,
@@ -139,7 +139,8 @@ async fn admit(
 /// Returns the CGI program with its environment, as RFC 3875 and `git http-backend` name it.
 fn backend(forge: &Forge, repository: &Repository, rest: &str, request: &Request) -> Program {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let mut program = hermetic(FilePath::new("/"))
+    let config = git_push::config(forge);
+    let mut program = hermetic_with(FilePath::new("/"), config.iter().map(|(key, value)| (*key, value.as_str())))
         .arg("http-backend")
         .env("GIT_PROJECT_ROOT", forge.repositories())
         .env("PATH_INFO", format!("/{}.git/{rest}", repository.id))
@@ -156,11 +157,6 @@ fn backend(forge: &Forge, repository: &Repository, rest: &str, request: &Request
         if !value.is_empty() {
             program = program.env(name, value);
         }
-    }
-    let config = git_push::config(forge);
-    program = program.env("GIT_CONFIG_COUNT", config.len().to_string());
-    for (index, (key, value)) in config.into_iter().enumerate() {
-        program = program.env(format!("GIT_CONFIG_KEY_{index}"), key).env(format!("GIT_CONFIG_VALUE_{index}"), value);
     }
     program
 }

@@ -6,6 +6,7 @@ use super::{
     issues::Issue,
     labels,
     paging::{Headers, Page},
+    pull_sync,
     state::parse_time,
 };
 use serde_json::{Value, json};
@@ -24,6 +25,9 @@ ORDER BY i.created DESC, i.id DESC";
 
 /// `GET /issues`
 pub(super) async fn list(here: Here) -> ApiResult {
+    if here.query("type") != Some("issues") {
+        pull_sync::sync(&here.forge, &here.repository).await?;
+    }
     let mut db = here.forge.store.read().await?;
     let mut ids = matching(&mut db, &here).await?;
     if here.query("sort") == Some("oldest") {

@@ -5,7 +5,7 @@ use super::{
     call::{Body, Here},
     dependencies,
     error::{ApiError, ApiResult},
-    issue_labels, labels,
+    issue_labels, labels, pull_sync,
     pulls::Pull,
     repositories::{Permission, Repository},
     state::{Forge, now, time},
@@ -32,6 +32,8 @@ pub(super) struct Issue {
     comments: i64,
     labels: Vec<Value>,
     assignees: Vec<(i64, String)>,
+    /// Who was asked for a review and has not given one.
+    pub(super) requested: Vec<(i64, String)>,
     /// What a pull request has besides.
     pub(super) pull: Option<Pull>,
 }
@@ -46,7 +48,10 @@ SELECT i.*, a.name AS author_name, p.*, m.name AS merged_by_name,
    AS label_list,
   (SELECT json_group_array(json_array(id, name))
    FROM (SELECT b.id, b.name FROM assignees s JOIN accounts b ON b.id = s.account WHERE s.issue = i.id ORDER BY b.id))
-   AS assignee_list
+   AS assignee_list,
+  (SELECT json_group_array(json_array(id, name))
+   FROM (SELECT b.id, b.name FROM reviews r JOIN accounts b ON b.id = r.author
+         WHERE r.issue = i.id AND r.state = 'REQUEST_REVIEW' ORDER BY r.id)) AS requested_list
 FROM json_each(?1) w JOIN issues i ON i.id = w.value JOIN accounts a ON a.id = i.author
 LEFT JOIN pulls p ON p.issue = i.id LEFT JOIN accounts m ON m.id = p.merged_by ORDER BY w.key";
 
@@ -117,6 +122,7 @@ impl From<SqliteRow> for Issue {
             comments: row.get("comment_count"),
             labels: serde_json::from_str(row.get("label_list")).unwrap_or_default(),
             assignees: serde_json::from_str(row.get("assignee_list")).unwrap_or_default(),
+            requested: serde_json::from_str(row.get("requested_list")).unwrap_or_default(),
             pull: Pull::of(&row),
         }
     }
@@ -191,8 +197,12 @@ pub(super) async fn insert(
 
 /// `GET /issues/{index}`
 pub(super) async fn get(here: Here) -> ApiResult {
-    let mut db = here.forge.store.read().await?;
-    let issue = Issue::at(&mut db, &here).await?;
+    let issue = Issue::at(&mut *here.forge.store.read().await?, &here).await?;
+    // A pull request is also read here: it must not be older than git.
+    if issue.pull.is_some() {
+        pull_sync::sync(&here.forge, &here.repository).await?;
+    }
+    let issue = Issue::at(&mut *here.forge.store.read().await?, &here).await?;
     Ok(Json(issue.json(&here.forge, &here.repository)).into_response())
 }
 

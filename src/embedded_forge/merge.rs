@@ -63,8 +63,16 @@ pub(super) async fn merge(here: Here, Body(form): Body<MergeForm>) -> ApiResult 
     if !form.head_commit_id.is_empty() && form.head_commit_id != pull.head_sha {
         return Err(ApiError::conflict("head out of date"));
     }
-    carry_out(&here, &issue, pull, &refs, style, &form).await?;
-    if form.delete_branch_after_merge {
+    let rules = protection::rules(&mut *here.forge.store.read().await?, here.repository.id).await?;
+    let kept =
+        protection::matching(&rules, &pull.head_branch).is_some() || pull.head_branch == here.repository.default_branch;
+    let delete = form.delete_branch_after_merge && !kept;
+    carry_out(&here, &issue, pull, &refs, style, &form, delete).await?;
+    if form.delete_branch_after_merge && kept {
+        // It is merged all the same: who asks again is told so.
+        return Err(ApiError::forbidden("branch protected"));
+    }
+    if delete {
         pull_sync::sync_locked(&here.forge, &here.repository, &lock).await?;
     }
     Ok(StatusCode::OK.into_response())
@@ -116,6 +124,7 @@ async fn carry_out(
     refs: &Refs,
     style: Style,
     form: &MergeForm,
+    delete_branch: bool,
 ) -> ApiResult<()> {
     let me = &here.caller()?.account;
     let git = here.forge.git(here.repository.id);
@@ -125,7 +134,7 @@ async fn carry_out(
     let plan = Merge { style, base, head: &pull.head_sha, message: &message, author: &author, merger: &merger };
     let commit = plan.commit(&git).await.map_err(|error| refusal(style, error))?;
     let mut db = here.forge.store.write().await?;
-    pull_sync::set_intent(&mut db, issue.id, &commit, me.id, form.delete_branch_after_merge).await?;
+    pull_sync::set_intent(&mut db, issue.id, &commit, me.id, delete_branch).await?;
     db.commit().await?;
     if !git.move_ref(&format!("refs/heads/{}", pull.base_branch), &commit, base).await? {
         let mut db = here.forge.store.write().await?;

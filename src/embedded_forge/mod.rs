@@ -31,6 +31,7 @@ mod pull_sync;
 mod pulls;
 mod repositories;
 mod review_comments;
+mod review_requests;
 mod reviews;
 mod routes;
 mod schema;

@@ -47,9 +47,19 @@ impl Running {
         Ok(self.user_token(name).await?)
     }
 
-    /// Makes the user with a token if it is missing. Returns the token only then.
+    /// Makes the user if it is missing, and a token with all scopes if it has none. Returns the token only then.
     pub async fn new_user(&self, name: &str) -> Result<Option<String>, ForgeServerError> {
-        if self.make_user(name).await? { Ok(Some(self.user_token(name).await?)) } else { Ok(None) }
+        self.make_user(name).await?;
+        let mut db = self.forge.store.write().await?;
+        let account = Account::named(&mut db, name).await?;
+        let query = sqlx::query_scalar("SELECT COUNT(*) FROM tokens WHERE account = ?1");
+        let tokens: i64 = query.bind(account.id).fetch_one(&mut *db).await?;
+        if tokens > 0 {
+            return Ok(None);
+        }
+        let token = token(&mut db, account.id, "rig").await?;
+        db.commit().await?;
+        Ok(Some(token))
     }
 
     /// Makes the repository, with a first commit, if it is missing, and its owner if that is missing. Returns whether it was.

@@ -82,9 +82,7 @@ async fn bring_up(
             record_merge(forge, repository, git, issue, pull, intended, *by).await?;
             return remove_branch(forge, repository, git, refs, issue, pull).await;
         }
-        let mut db = forge.store.write().await?;
-        clear_intent(&mut db, issue.id).await?;
-        db.commit().await?;
+        // The intent stays until the next attempt replaces it: the git of a server that was killed may still move the base.
     }
     let Some(base) = refs.branch(&pull.base_branch) else { return close(forge, issue).await };
     let kept = format!("refs/pull/{}/head", issue.number);

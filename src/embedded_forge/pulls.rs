@@ -85,6 +85,7 @@ pub(super) fn json_of(here: &Here, issue: &Issue, pull: &Pull, refs: &Refs) -> V
     };
     let checked = pull.merged.is_none()
         && here.forge.mergeability.look(&here.forge, here.repository.id, base_sha, &pull.head_sha) == Some(true);
+    let requested: Vec<Value> = issue.requested.iter().map(|(id, name)| user_json(&here.forge, *id, name)).collect();
     let mut value = issue.common_json(&here.forge, &here.repository);
     let page = here.forge.url(&format!("/{}/pulls/{}", here.repository.full_name(), issue.number));
     let more = json!({
@@ -94,7 +95,7 @@ pub(super) fn json_of(here: &Here, issue: &Issue, pull: &Pull, refs: &Refs) -> V
         "merge_commit_sha": pull.merged.as_ref().map(|merged| merged.sha.as_str()),
         "merged_by": pull.merged.as_ref().and_then(|merged| merged.by.as_ref())
             .map(|(id, name)| user_json(&here.forge, *id, name)),
-        "merge_base": pull.merge_base, "allow_maintainer_edit": false, "requested_reviewers": null,
+        "merge_base": pull.merge_base, "allow_maintainer_edit": false, "requested_reviewers": requested,
         "base": { "label": pull.base_branch, "ref": pull.base_branch, "sha": base_sha,
                   "repo_id": here.repository.id, "repo": repository },
         "head": { "label": pull.head_branch, "ref": head_ref, "sha": pull.head_sha,

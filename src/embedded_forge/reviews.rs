@@ -9,6 +9,7 @@ use super::{
     protection, pull_sync,
     repositories::Permission,
     review_comments::{self, NewComment},
+    review_requests,
     state::{now, time},
 };
 use axum::{Json, response::IntoResponse};
@@ -64,7 +65,7 @@ fn json_of(here: &Here, issue: &Issue, head: &str, row: &SqliteRow) -> Value {
 }
 
 /// Returns the pull request of the path, up to date with git.
-async fn current(here: &Here) -> ApiResult<Issue> {
+pub(super) async fn current(here: &Here) -> ApiResult<Issue> {
     pull_sync::sync(&here.forge, &here.repository).await?;
     let issue = Issue::at(&mut *here.forge.store.read().await?, here).await?;
     issue.pull()?;
@@ -97,6 +98,12 @@ pub(super) async fn comments(here: Here) -> ApiResult {
     let mut db = here.forge.store.read().await?;
     let review = row(&mut db, &here, &issue).await?;
     Ok(Json(review_comments::list(&mut db, &here, &issue, &review).await?).into_response())
+}
+
+/// Returns the JSON of one review.
+pub(super) async fn one(db: &mut SqliteConnection, here: &Here, issue: &Issue, id: i64) -> ApiResult<Value> {
+    let row = sqlx::query(SELECT).bind(issue.id).bind(id).bind(here.me()?).fetch_one(db).await?;
+    Ok(json_of(here, issue, &issue.pull()?.head_sha, &row))
 }
 
 async fn row(db: &mut SqliteConnection, here: &Here, issue: &Issue) -> ApiResult<SqliteRow> {
@@ -149,9 +156,9 @@ pub(super) async fn create(here: Here, Body(new): Body<NewReview>) -> ApiResult 
     let query = query.bind(pending).bind(issue.id).bind(me.id).bind(state).bind(&new.body).bind(commit);
     let id: i64 = query.bind(official).bind(now()).fetch_one(&mut *db).await?;
     review_comments::insert(&mut db, id, &new.comments).await?;
-    let row = sqlx::query(SELECT).bind(issue.id).bind(id).bind(me.id).fetch_one(&mut *db).await?;
+    let body = one(&mut db, &here, &issue, id).await?;
     db.commit().await?;
-    Ok(Json(json_of(&here, &issue, &pull.head_sha, &row)).into_response())
+    Ok(Json(body).into_response())
 }
 
 fn refuse(issue: &Issue, me: &Account, state: &str, body: &str, has_comments: bool) -> ApiResult<()> {
@@ -166,7 +173,7 @@ fn refuse(issue: &Issue, me: &Account, state: &str, body: &str, has_comments: bo
     }
 }
 
-async fn is_official(
+pub(super) async fn is_official(
     db: &mut SqliteConnection,
     here: &Here,
     base: &str,
@@ -188,8 +195,7 @@ async fn supersede(db: &mut SqliteConnection, issue: i64, reviewer: i64, state: 
         query.bind(issue).bind(reviewer).execute(&mut *db).await?;
     }
     if state != "PENDING" {
-        let query = sqlx::query("DELETE FROM reviews WHERE issue = ?1 AND author = ?2 AND state = 'REQUEST_REVIEW'");
-        query.bind(issue).bind(reviewer).execute(db).await?;
+        review_requests::withdraw(db, issue, reviewer).await?;
     }
     Ok(())
 }
@@ -214,9 +220,9 @@ pub(super) async fn submit(here: Here, Body(new): Body<NewReview>) -> ApiResult 
     let id: i64 = old.get("id");
     let query = sqlx::query("UPDATE reviews SET state = ?2, body = ?3, official = ?4, updated = ?5 WHERE id = ?1");
     query.bind(id).bind(state).bind(&new.body).bind(official).bind(now()).execute(&mut *db).await?;
-    let row = sqlx::query(SELECT).bind(issue.id).bind(id).bind(me.id).fetch_one(&mut *db).await?;
+    let body = one(&mut db, &here, &issue, id).await?;
     db.commit().await?;
-    Ok(Json(json_of(&here, &issue, &pull.head_sha, &row)).into_response())
+    Ok(Json(body).into_response())
 }
 
 /// `DELETE /pulls/{index}/reviews/{id}`: by its author or an administrator of the forge.
@@ -266,7 +272,7 @@ async fn set_dismissed(here: Here, dismissed: bool, priors: bool) -> ApiResult {
     );
     let query = query.bind(issue.id).bind(id).bind(dismissed).bind(now()).bind(priors);
     query.bind(old.get::<i64, _>("author")).execute(&mut *db).await?;
-    let row = sqlx::query(SELECT).bind(issue.id).bind(id).bind(here.me()?).fetch_one(&mut *db).await?;
+    let body = one(&mut db, &here, &issue, id).await?;
     db.commit().await?;
-    Ok(Json(json_of(&here, &issue, &issue.pull()?.head_sha, &row)).into_response())
+    Ok(Json(body).into_response())
 }

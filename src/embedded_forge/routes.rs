@@ -7,7 +7,7 @@ use super::{
     collaborators, comments, contents, dependencies,
     error::{ApiError, ApiResult},
     faults, git_http, issue_labels, issue_list, issues, labels, merge, protection, pull_files, pulls, repositories,
-    reviews,
+    review_requests, reviews,
     state::Forge,
     statuses,
 };
@@ -71,6 +71,7 @@ fn accounts_routes() -> Router<Arc<Forge>> {
 fn repository_routes() -> Router<Arc<Forge>> {
     Router::new()
         .route(&repository(""), get(repositories::get).patch(repositories::edit).delete(repositories::delete))
+        .route(&repository("/assignees"), get(collaborators::assignees))
         .route(&repository("/collaborators"), get(collaborators::list))
         .route(
             &repository("/collaborators/{user}"),
@@ -124,6 +125,10 @@ fn pull_routes() -> Router<Arc<Forge>> {
         .route(&repository("/pulls/{index}/commits"), get(pull_files::commits))
         .route(&repository("/pulls/{index}/merge"), get(merge::check).post(merge::merge))
         .route(&repository("/pulls/{index}/update"), post(merge::update))
+        .route(
+            &repository("/pulls/{index}/requested_reviewers"),
+            post(review_requests::create).delete(review_requests::delete),
+        )
         .route(&repository("/pulls/{index}/reviews"), get(reviews::list).post(reviews::create))
         .route(
             &repository("/pulls/{index}/reviews/{id}"),

@@ -66,7 +66,7 @@ pub struct Running {
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
     /// Held while the forge runs: one server for a folder.
-    _lock: File,
+    lock: File,
 }
 
 /// Starts a forge: everything that was in the folder is there again.
@@ -92,7 +92,7 @@ pub async fn start(options: Options) -> Result<Running, ForgeServerError> {
             tracing::error!(%error, "embedded forge: the server has ended");
         }
     });
-    Ok(Running { forge, address, admin_token, stop: Some(stop), task, _lock: lock })
+    Ok(Running { forge, address, admin_token, stop: Some(stop), task, lock })
 }
 
 impl Running {
@@ -121,6 +121,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
+        // Closing the file is not enough: a program that is just being started may still hold a copy of it.
+        let _ = fs2::FileExt::unlock(&self.lock);
     }
 }
 

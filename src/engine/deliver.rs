@@ -31,8 +31,8 @@ const SETTLE: Duration = Duration::from_millis(1_500);
 #[derive(Debug)]
 pub struct Delivery {
     current: Option<Current>,
-    /// Nothing is typed before this.
-    not_before: Duration,
+    /// Nothing is typed before this: an earlier driver may have typed just now.
+    settled_at: Duration,
 }
 
 #[derive(Debug)]
@@ -41,6 +41,8 @@ struct Current {
     typings: u32,
     /// Since when the message has waited for an input line.
     since: Duration,
+    /// It is not typed before this: the agent may still take it, or its input line come free.
+    not_before: Duration,
 }
 
 /// What to do now.
@@ -57,9 +59,9 @@ pub enum Next {
 }
 
 impl Delivery {
-    /// Returns the state of a driver that begins at a monotonic time.
-    pub fn begin(now: Duration, resumed: bool) -> Self {
-        Self { current: None, not_before: if resumed { now + SETTLE } else { now } }
+    /// Returns the state of a driver that begins at a monotonic time, with a session that an earlier one started or not.
+    pub fn begin(now: Duration, session_is_older: bool) -> Self {
+        Self { current: None, settled_at: if session_is_older { now + SETTLE } else { now } }
     }
 
     /// Decides what to do about the oldest pending message.
@@ -80,13 +82,13 @@ impl Delivery {
         if let Some(wait) = due.map(|due| due.duration_since(wall)).filter(|wait| wait.is_positive()) {
             return Next::Wait(wait.unsigned_abs());
         }
-        if now < self.not_before {
-            return Next::Wait(self.not_before - now);
+        let current = match &self.current {
+            Some(current) if current.id == *id => current,
+            _ => self.current.insert(Current { id: id.clone(), typings: 0, since: now, not_before: self.settled_at }),
+        };
+        if now < current.not_before {
+            return Next::Wait(current.not_before - now);
         }
-        if self.current.as_ref().is_none_or(|current| current.id != *id) {
-            self.current = Some(Current { id: id.clone(), typings: 0, since: now });
-        }
-        let Some(current) = &self.current else { return Next::Nothing };
         if current.typings >= TYPINGS {
             return Next::GiveUp(format!("it was typed {TYPINGS} times and never taken"));
         }
@@ -109,9 +111,9 @@ impl Delivery {
             Typed::Submitted => {
                 current.typings += 1;
                 current.since = now;
-                self.not_before = now + ACKNOWLEDGE;
+                current.not_before = now + ACKNOWLEDGE;
             }
-            Typed::NotNow => self.not_before = now + LOOK_AGAIN,
+            Typed::NotNow => current.not_before = now + LOOK_AGAIN,
         }
     }
 }

@@ -65,7 +65,6 @@ pub async fn drive(
     world: World,
     run: Run,
     files: Arc<dyn RunFiles>,
-    resumed: bool,
     watcher: Watcher,
     stop: impl Future<Output = ()>,
 ) -> Result<Ended, DriverError> {
@@ -73,7 +72,7 @@ pub async fn drive(
     let (results, incoming) = mpsc::unbounded_channel();
     let mut driver = Driver {
         inbox: world.root.run(&run.project, run.issue).inbox(),
-        delivery: Delivery::begin(now, resumed),
+        delivery: Delivery::begin(now, run.session == Session::Started),
         files,
         run,
         watcher,
@@ -87,6 +86,8 @@ pub async fn drive(
         liveness_at: now,
         observed_once: false,
         typing: false,
+        notices_due: true,
+        telling: false,
         last_forge_stage: String::new(),
         told_unavailable: BTreeSet::new(),
         world,
@@ -98,11 +99,20 @@ pub async fn drive(
 
 /// Something that a task of the driver came to.
 enum Outcome {
-    Order { id: EffectId, lane: Lane, result: Result<Option<Seen>, DispatchError> },
-    Typed { id: EffectId, typed: Typed },
+    Order {
+        id: EffectId,
+        lane: Lane,
+        result: Result<Option<Seen>, DispatchError>,
+    },
+    Typed {
+        id: EffectId,
+        typed: Typed,
+    },
     Forge(Vec<Seen>),
     Liveness(Option<Seen>),
+    /// Nothing came of it, or it told for itself.
     Noticed,
+    Told,
 }
 
 struct Driver {
@@ -127,6 +137,9 @@ struct Driver {
     /// Everything was looked at once since the start; before that no time passes.
     observed_once: bool,
     typing: bool,
+    /// The run has ordered notices since the outbox was last looked at.
+    notices_due: bool,
+    telling: bool,
     last_forge_stage: String,
     told_unavailable: BTreeSet<EffectId>,
 }
@@ -309,10 +322,18 @@ impl Driver {
                 if let Err(error) = beat(&world, &run.id).await {
                     tracing::error!(run = %run.id, %error, "the sign of life cannot be written");
                 }
+                Outcome::Noticed
+            });
+            // What the forge did not take is tried again.
+            self.notices_due = true;
+        }
+        if self.notices_due && !self.telling {
+            (self.notices_due, self.telling) = (false, true);
+            self.spawn(|world, run| async move {
                 if let Err(error) = notices::send(&world).await {
                     tracing::warn!(run = %run.id, %error, "notices wait");
                 }
-                Outcome::Noticed
+                Outcome::Told
             });
         }
     }
@@ -352,6 +373,10 @@ impl Driver {
                 // What the agent wrote last counts before its end does.
                 self.observe_files().await?;
                 self.commit(seen).await
+            }
+            Outcome::Told => {
+                self.telling = false;
+                Ok(())
             }
             Outcome::Liveness(None) | Outcome::Noticed => {
                 self.observed_once |= self.run.pull_request.is_none();
@@ -440,6 +465,7 @@ impl Driver {
             {
                 Ok(Committed::Moved) => {
                     self.counted_to = now;
+                    self.notices_due = true;
                     if self.run.head != head_before {
                         self.forge_at = self.forge_at.min(now + self.forge_interval());
                     }

@@ -1,11 +1,8 @@
 //! The embedded forge from outside: HTTP and git only, except for one test that puts the state of a death into its database.
 
-use crate::forge_support::{Checkout, DEADLINE, TestForge, call, started};
+use crate::forge_support::{Checkout, DEADLINE, Served, TestForge, call, started};
 use serde_json::{Value, json};
-use std::{
-    process::{Command, Stdio},
-    time::Instant,
-};
+use std::{process::Command, time::Instant};
 
 fn stderr(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -368,6 +365,30 @@ async fn the_combined_status_speaks_of_its_page_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_private_repository_is_unseen_and_an_archived_one_unchanged() {
+    let forge = TestForge::new().await;
+    let set = async |change: Value| forge.call("PATCH", &forge.at(""), &forge.dev, change).await.status;
+    let seen = async |token: &str| forge.call("GET", &forge.at(""), token, Value::Null).await.status;
+    let fetch = async || {
+        let url = format!("{}/dev/widget.git/info/refs?service=git-upload-pack", forge.running.url());
+        reqwest::get(url).await.unwrap().status().as_u16()
+    };
+    assert_eq!((seen("").await, fetch().await), (200, 200));
+    assert_eq!(set(json!({ "private": true })).await, 200);
+    assert_eq!((seen("").await, seen(&forge.reader).await, seen(&forge.review).await), (404, 404, 200));
+    assert_eq!(fetch().await, 401);
+
+    assert_eq!(set(json!({ "archived": true })).await, 200);
+    assert_eq!(forge.post(&forge.at("/issues"), json!({ "title": "late" })).await.status, 423);
+    let checkout = forge.clone("work");
+    checkout.commit("a.txt", "x", "add a");
+    assert!(!checkout.try_run(&["push", "origin", "main"]).status.success());
+    assert_eq!(set(json!({ "archived": false })).await, 200);
+    assert_eq!(forge.post(&forge.at("/issues"), json!({ "title": "late" })).await.status, 201);
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_there_after_a_restart() {
     let forge = TestForge::new().await;
     let checkout = forge.clone("work");
@@ -517,41 +538,173 @@ fn rig_forge_serve_prints_its_tokens_once_and_ends_on_sigterm() {
     let root = tempfile::tempdir().unwrap();
     let mut tokens = Vec::new();
     for _ in 0..2 {
-        let log = root.path().join("out");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_rig"))
-            .args([
-                "forge",
-                "serve",
-                "--json",
-                "--listen",
-                "127.0.0.1:0",
-                "--user",
-                "ann",
-                "--repository",
-                "ann/widget",
-            ])
-            .env("RIG_ROOT", root.path())
-            .stdin(Stdio::null())
-            .stdout(std::fs::File::create(&log).unwrap())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let deadline = Instant::now() + DEADLINE;
-        let lines = loop {
-            let text = std::fs::read_to_string(&log).unwrap();
-            if text.contains("clone_url") && text.ends_with('\n') {
-                break text;
-            }
-            assert!(Instant::now() < deadline, "it never served: {text}");
-            std::thread::yield_now();
-        };
+        let (mut served, lines) = Served::start(root.path());
         tokens.push(lines.matches("\"token\"").count());
-        let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        let pid = rustix::process::Pid::from_raw(i32::try_from(served.child.id()).unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        assert!(child.wait().unwrap().success());
+        assert!(served.child.wait().unwrap().success());
     }
     assert_eq!(tokens, [2, 0], "administrator and user, at the first start only");
     use std::os::unix::fs::PermissionsExt as _;
     let mode = |path: &str| std::fs::metadata(root.path().join(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("state/forge"), mode("state/forge/forge.db")), (0o700, 0o600));
+}
+
+#[test]
+fn rig_forge_serve_says_that_a_port_is_taken() {
+    let root = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_rig"))
+        .args(["forge", "serve", "--listen", &listen])
+        .env("RIG_ROOT", root.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(said.contains("is taken") && said.contains("hint: ") && said.contains("--listen"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compressed_request_is_understood() {
+    let forge = TestForge::new().await;
+    let checkout = forge.clone("work");
+    // git compresses a request of more than a kilobyte, which this many wanted commits make.
+    for index in 0..40 {
+        checkout.run(&["commit", "--quiet", "--allow-empty", "-m", &format!("commit {index}")]);
+        checkout.run(&["branch", &format!("many/{index}")]);
+    }
+    checkout.run(&["push", "--quiet", "--all", "origin"]);
+    let other = forge.clone("other");
+    assert_eq!(other.run(&["branch", "--remotes", "--list", "origin/many/*"]).lines().count(), 40);
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_requested_review_stands_until_it_is_given() {
+    let forge = TestForge::new().await;
+    let checkout = forge.clone("work");
+    let number = forge.pull(&checkout, "fix/a", "a.txt", "x").await;
+    let path = forge.at(&format!("/pulls/{number}"));
+    let asked = forge.post(&format!("{path}/requested_reviewers"), json!({ "reviewers": ["review"] })).await;
+    assert_eq!((asked.status, &asked.body[0]["state"]), (201, &json!("REQUEST_REVIEW")));
+    assert_eq!(forge.get(&path).await.body["requested_reviewers"][0]["login"], "review");
+    let verdict = json!({ "event": "APPROVED" });
+    assert_eq!(forge.call("POST", &format!("{path}/reviews"), &forge.review, verdict).await.status, 200);
+    assert_eq!(forge.get(&path).await.body["requested_reviewers"], json!([]));
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_branch_that_must_stay_is_refused_after_the_merge() {
+    let forge = TestForge::new().await;
+    let checkout = forge.clone("work");
+    let number = forge.pull(&checkout, "release/1", "a.txt", "x").await;
+    protect(&forge, json!({ "rule_name": "release/*" })).await;
+    forge.until_mergeable(number).await;
+    assert_eq!(merge(&forge, number, json!({ "Do": "merge", "delete_branch_after_merge": true })).await.status, 403);
+    assert_eq!(forge.get(&forge.at(&format!("/pulls/{number}/merge"))).await.status, 204);
+    assert_eq!(forge.get(&forge.at("/branches/release/1")).await.status, 200);
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_sigkill() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut served, said) = Served::start(root.path());
+    let lines = |text: &str| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>();
+    let said = lines(&said);
+    let token = said.iter().find(|line| line["user"] == "ann").unwrap()["token"].as_str().unwrap().to_owned();
+    let mut url = said[0]["url"].as_str().unwrap().to_owned();
+    for round in 0..4_u64 {
+        let start = call(&url, "GET", "/repos/ann/widget/issues", &token, Value::Null).await;
+        let start: u64 = start.header("x-total-count").parse().unwrap();
+        // One client writes until the server is gone; what was answered is what must be there.
+        let (writer_url, writer_token) = (url.clone(), token.clone());
+        let writer = tokio::spawn(async move {
+            let client = reqwest::Client::new();
+            for done in 0_u64.. {
+                let request = client.post(format!("{writer_url}/api/v1/repos/ann/widget/issues"));
+                let request = request.header("authorization", format!("token {writer_token}"));
+                match request.json(&json!({ "title": "one more" })).send().await {
+                    Ok(response) if response.status() == 201 => {}
+                    _ => return done,
+                }
+            }
+            unreachable!("the loop has no end but the server's")
+        });
+        let count = async |url: &str| {
+            let answer = call(url, "GET", "/repos/ann/widget/issues", &token, Value::Null).await;
+            answer.header("x-total-count").parse::<u64>().unwrap()
+        };
+        while count(&url).await < start + 5 + round {}
+        drop(served);
+        let acknowledged = start + writer.await.unwrap();
+        let again = Served::start(root.path());
+        served = again.0;
+        url = lines(&again.1)[0]["url"].as_str().unwrap().to_owned();
+        let there = count(&url).await;
+        assert!(there >= acknowledged, "{acknowledged} were acknowledged, {there} are there");
+        let newest = call(&url, "GET", "/repos/ann/widget/issues?limit=1", &token, Value::Null).await.body;
+        assert_eq!(newest[0]["number"], there, "no number is lost or given twice");
+    }
+    drop(served);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merge_cut_off_by_sigkill_is_whole_or_never_was() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut served, said) = Served::start(root.path());
+    let line = |text: &str, key: &str| -> String {
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.rev().find_map(|line| Some(line[key].as_str()?.to_owned())).unwrap()
+    };
+    let (token, mut url) = (line(&said, "token"), line(&said, "url"));
+    let main = root.path().join("state/forge/repositories/1.git/refs/heads/main");
+    let at = |rest: String| format!("/repos/ann/widget{rest}");
+    for round in 0..4 {
+        let write = async |path: String, body: Value| {
+            let answer = call(&url, "POST", &at(path), &token, body).await;
+            assert!(answer.status < 300, "{}", answer.body);
+            answer.body["number"].as_i64().unwrap_or_default()
+        };
+        let issue = write("/issues".into(), json!({ "title": "broken" })).await;
+        let branch = format!("fix/{round}");
+        write(format!("/contents/{round}.txt"), json!({ "content": "eA==", "new_branch": branch })).await;
+        let pull = json!({ "head": branch, "base": "main", "title": "fix", "body": format!("Fixes #{issue}") });
+        let pull = write("/pulls".into(), pull).await;
+        let path = at(format!("/pulls/{pull}"));
+        let deadline = Instant::now() + DEADLINE;
+        while call(&url, "GET", &path, &token, Value::Null).await.body["mergeable"] != true {
+            assert!(Instant::now() < deadline, "never mergeable");
+        }
+        let before = std::fs::read(&main).unwrap();
+        let request = reqwest::Client::new().post(format!("{url}/api/v1{path}/merge"));
+        let request = request.header("authorization", format!("token {token}"));
+        let merging = tokio::spawn(request.json(&json!({ "Do": "merge", "delete_branch_after_merge": true })).send());
+        // Every other time right when the base has moved, else somewhere before.
+        while round % 2 == 0 && std::fs::read(&main).is_ok_and(|now| now == before) {
+            assert!(Instant::now() < deadline, "the base never moved");
+            tokio::task::yield_now().await;
+        }
+        drop(served);
+        let _ = merging.await.unwrap();
+        let again = Served::start(root.path());
+        served = again.0;
+        url = line(&again.1, "url");
+        // Asking again, as a client must that got no answer, ends it in any case.
+        while call(&url, "GET", &at(format!("/pulls/{pull}/merge")), &token, Value::Null).await.status != 204 {
+            assert!(round % 2 == 1, "the base moved, but the pull request is not merged");
+            assert!(Instant::now() < deadline, "never merged");
+            let form = json!({ "Do": "merge", "delete_branch_after_merge": true });
+            call(&url, "POST", &format!("{path}/merge"), &token, form).await;
+        }
+        let state = call(&url, "GET", &at(format!("/issues/{issue}")), &token, Value::Null).await.body["state"].clone();
+        assert_eq!(state, "closed", "round {round}");
+        assert_eq!(call(&url, "GET", &at(format!("/branches/{branch}")), &token, Value::Null).await.status, 404);
+        let merges = root.path().join("state/forge/repositories/1.git");
+        let merges = Checkout { folder: merges }.run(&["rev-list", "--merges", "--count", "main"]);
+        assert_eq!(merges, (round + 1).to_string(), "one merge commit for each pull request");
+    }
+    drop(served);
 }

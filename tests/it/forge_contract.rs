@@ -10,6 +10,14 @@
 /// Makes tests of checks: each on the embedded forge and on the external one.
 macro_rules! contract {
     ($($check:ident),* $(,)?) => {
+        mod embedded {
+            $(#[tokio::test]
+            async fn $check() {
+                let server = crate::forge_contract::servers::embedded().await;
+                super::$check(&server.world).await;
+            })*
+        }
+
         mod external {
             $(#[tokio::test]
             async fn $check() {

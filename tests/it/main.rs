@@ -1,10 +1,10 @@
 //! The integration tests: one binary, one file per story or contract.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it is")]
 
-mod locks;
-mod redaction;
 mod architecture;
 mod config;
+mod locks;
+mod redaction;
 mod status;
 mod store_contract;
 mod store_processes;
@@ -23,11 +23,11 @@ mod workspace;
 
 mod forge_adapter;
 
+mod forge_contract;
 mod gate;
 mod queue;
 #[path = "../support/root.rs"]
 mod root_support;
-mod forge_contract;
 
 #[path = "../support/terminal.rs"]
 mod terminal;

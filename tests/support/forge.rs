@@ -6,7 +6,7 @@ use rig::embedded_forge::{Options, Running, start};
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -165,4 +165,42 @@ pub(crate) fn git(folder: &Path, args: &[&str]) -> Output {
         .env("GIT_COMMITTER_EMAIL", "dev@example.org")
         .output()
         .unwrap()
+}
+
+/// `rig forge serve` as a process; killed when dropped.
+pub(crate) struct Served {
+    pub(crate) child: Child,
+}
+
+impl Served {
+    /// Starts it for `ann/widget` and waits until it serves. Returns it with the lines that it printed.
+    pub(crate) fn start(root: &Path) -> (Self, String) {
+        let log = root.join("out");
+        let child = Command::new(env!("CARGO_BIN_EXE_rig"))
+            .args(["forge", "serve", "--json", "--listen", "127.0.0.1:0", "--user", "ann"])
+            .args(["--repository", "ann/widget"])
+            .env("RIG_ROOT", root)
+            .stdin(Stdio::null())
+            .stdout(std::fs::File::create(&log).unwrap())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let served = Self { child };
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let text = std::fs::read_to_string(&log).unwrap();
+            if text.contains("clone_url") && text.ends_with('\n') {
+                return (served, text);
+            }
+            assert!(Instant::now() < deadline, "it never served: {text}");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -10,8 +10,9 @@ mod statuses;
 
 use super::{
     answer::Answer,
+    connections::Connections,
     convert::Lack,
-    http::{Api, Connections, InvalidConnection, Target},
+    http::{Api, InvalidConnection, Target},
     paging::{List, plain_rows},
     retry,
     wire::{WireCollaborator, WireRepository, WireUser},

@@ -1,19 +1,18 @@
-//! One request, one bounded answer. Owns the clients, their time limits, the token and where it may be sent.
+//! One request, one bounded answer. Owns the token and where it may be sent.
 //! Deliberately absent: repeating (see `retry`) and the meaning of an answer (see `answer`).
 
-use super::answer::{self, Answer, Bounded};
+use super::{
+    answer::{self, Answer, Bounded},
+    connections::{Connections, Timing},
+};
 use crate::ports::forge::{ForgeError, ForgeResult};
 use reqwest::{
-    Client, Method, Response, Url,
+    Method, Response, Url,
     header::{ACCEPT, AUTHORIZATION, HeaderValue, LOCATION},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::fmt;
 
 /// Bytes of one answer that are read at most: a page of fifty issues with the longest bodies stays well below.
 const BODY_CAP: usize = 32 * 1024 * 1024;
@@ -28,94 +27,6 @@ pub enum InvalidConnection {
     Url { reason: String },
     #[error("the forge's token is empty or holds characters that no token has")]
     Token,
-}
-
-/// Time limits of requests.
-#[derive(Debug, Clone, Copy)]
-pub struct Timing {
-    pub connect: Duration,
-    /// From sending a request to the last byte of its answer.
-    pub request: Duration,
-    /// Pause before the first repetition of a read; doubled for the next.
-    pub first_pause: Duration,
-    /// Longest pause that a forge may ask for; a longer one ends the attempts.
-    pub longest_pause: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            request: Duration::from_secs(20),
-            first_pause: Duration::from_millis(250),
-            longest_pause: Duration::from_secs(10),
-        }
-    }
-}
-
-/// HTTP clients that several forges may share; each is built when it is first needed.
-#[derive(Clone, Default)]
-pub struct Connections {
-    timing: Timing,
-    clients: Arc<Clients>,
-}
-
-#[derive(Default)]
-struct Clients {
-    loopback: OnceLock<Client>,
-    plain: OnceLock<Client>,
-    secure: OnceLock<Client>,
-}
-
-impl Connections {
-    /// Returns connections with time limits of their own.
-    pub fn new(timing: Timing) -> Self {
-        Self { timing, clients: Arc::default() }
-    }
-
-    pub(super) fn timing(&self) -> Timing {
-        self.timing
-    }
-
-    fn client(&self, base: &Url) -> Result<&Client, reqwest::Error> {
-        let secure = base.scheme() == "https";
-        let loopback = is_loopback(base);
-        let slot = match (secure, loopback) {
-            (true, _) => &self.clients.secure,
-            (false, true) => &self.clients.loopback,
-            (false, false) => &self.clients.plain,
-        };
-        if let Some(client) = slot.get() {
-            return Ok(client);
-        }
-        let mut builder = Client::builder()
-            .user_agent(concat!("rig/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(self.timing.connect)
-            .timeout(self.timing.request)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never());
-        if !secure {
-            // Reading the system's certificates costs start-up time, and a bare machine may have none.
-            builder = builder.tls_certs_only([]);
-            if loopback {
-                builder = builder.no_proxy();
-            }
-        }
-        let client = builder.build()?;
-        Ok(slot.get_or_init(|| client))
-    }
-}
-
-impl fmt::Debug for Connections {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connections").field("timing", &self.timing).finish_non_exhaustive()
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    host == "localhost"
-        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Where a request goes below the API's root: path segments, encoded when the URL is made, and the query.
@@ -234,8 +145,8 @@ impl Api {
         body: Option<&Value>,
     ) -> ForgeResult<Response> {
         let client = self.connections.client(&self.root).map_err(|error| self.unavailable(request, error))?;
-        let mut url = self.url(target);
-        for _ in 0..=REDIRECTS {
+        let (mut url, mut redirects) = (self.url(target), 0);
+        loop {
             let mut builder = client
                 .request(method.clone(), url.clone())
                 .header(ACCEPT, "application/json")
@@ -248,11 +159,17 @@ impl Api {
                 return Ok(response);
             }
             match self.redirect(request, method, &url, &response)? {
-                Some(next) => url = next,
+                Some(next) if redirects < REDIRECTS => {
+                    redirects += 1;
+                    url = next;
+                }
+                Some(_) => {
+                    let status = response.status().as_u16();
+                    return Err(self.refused_redirect(request, status, "it redirects without end"));
+                }
                 None => return Err(self.failure(request, response).await),
             }
         }
-        Err(self.refused_redirect(request, 310, "it redirects without end"))
     }
 
     /// Returns where a read goes on. A write is never sent on: clients turn a redirected POST into a GET, whose success

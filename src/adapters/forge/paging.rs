@@ -87,7 +87,7 @@ impl<T, K: Hash + Eq> List<'_, T, K> {
                 .await?;
             read = until;
             for page in pages {
-                if page.total != Some(total) {
+                if page.total.is_some_and(|now| now != total) {
                     return Ok(None);
                 }
                 largest = largest.max(page.rows.len() as u64);

@@ -1,7 +1,7 @@
 //! Repeats reads that may succeed a moment later. Writes never come through here: after an unknown answer only the caller
 //! can find out whether they took effect.
 
-use super::http::Timing;
+use super::connections::Timing;
 use crate::ports::forge::{ForgeError, ForgeResult};
 use backon::{ExponentialBuilder, Retryable};
 use std::time::Duration;

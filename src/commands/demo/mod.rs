@@ -47,10 +47,9 @@ pub fn run(context: &Context, args: DemoArgs) -> CommandResult {
         .enable_all()
         .build()
         .map_err(|error| Failure::internal(format!("the async runtime cannot be started: {error}")))?;
-    let folder = tempfile::Builder::new()
-        .prefix("rig-demo-")
-        .tempdir()
-        .map_err(|error| Failure::user(format!("no temporary folder can be made: {error}")).hint("set TMPDIR to a folder with room"))?;
+    let folder = tempfile::Builder::new().prefix("rig-demo-").tempdir().map_err(|error| {
+        Failure::user(format!("no temporary folder can be made: {error}")).hint("set TMPDIR to a folder with room")
+    })?;
     let printer = context.printer;
     let result = runtime.block_on(play(printer, &args, folder.path()));
     if args.keep || result.as_ref().is_ok_and(|exit| *exit != Exit::Ok) {
@@ -75,7 +74,9 @@ impl Demo {
     /// Makes the root, the forge with its people and issues, the repository and the mirror, and switches the loop on.
     async fn prepare(printer: Printer, args: DemoArgs, folder: &Path) -> Result<Self, Failure> {
         if let Some(program) = ["git", "tmux"].into_iter().find(|program| !wire::is_installed(program)) {
-            return Err(Failure::user(format!("`{program}` is not installed")).hint(format!("apt-get install {program}")));
+            return Err(
+                Failure::user(format!("`{program}` is not installed")).hint(format!("apt-get install {program}"))
+            );
         }
         let rig = wire::this_program()?;
         let root = Root::at(folder);
@@ -92,7 +93,11 @@ impl Demo {
         printer.line(format!("forge    {}", forge.url()));
         printer.line(format!("root     {}", folder.display()));
         let sample = Sample::make(&root, &rig, &forge, &args).await?;
-        printer.line(format!("project  {} with {} issues, a mirror, and CI by `sh test.sh`", sample::REPOSITORY, args.issues));
+        printer.line(format!(
+            "project  {} with {} issues, a mirror, and CI by `sh test.sh`",
+            sample::REPOSITORY,
+            args.issues
+        ));
         if args.keep {
             printer.line(format!("attach   tmux -L {} attach -r", wire::tmux_socket(&root)));
         }

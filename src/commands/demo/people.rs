@@ -14,10 +14,10 @@ use std::{
 const LOOK_PAUSE: Duration = Duration::from_millis(150);
 
 /// When reviews were posted; what rig needs to notice them is measured from there.
-pub type Posted = Arc<Mutex<Vec<Instant>>>;
+pub(super) type Posted = Arc<Mutex<Vec<Instant>>>;
 
 /// The reviewer.
-pub struct People {
+pub(super) struct People {
     api: Api,
     /// Asks for one change in the pull request of the issue with priority.
     is_strict: bool,
@@ -50,13 +50,15 @@ impl Api {
 }
 
 /// Files the issues with their labels, in order.
-pub async fn file_issues(url: &str, token: &str, issues: &[(&str, &str, &[&str])]) -> Result<(), Failure> {
+pub(super) async fn file_issues(url: &str, token: &str, issues: &[(&str, &str, &[&str])]) -> Result<(), Failure> {
     let api = Api::new(url, token);
     for label in ["backlog", "priority"] {
         api.call(Method::POST, "/labels", Some(json!({ "name": label, "color": "#0a84ff" }))).await?;
     }
     let labels = api.call(Method::GET, "/labels", None).await?;
-    let id = |name: &str| labels.as_array().into_iter().flatten().find(|label| label["name"] == name).map(|label| label["id"].clone());
+    let id = |name: &str| {
+        labels.as_array().into_iter().flatten().find(|label| label["name"] == name).map(|label| label["id"].clone())
+    };
     for (title, body, names) in issues {
         let ids: Vec<Value> = names.iter().filter_map(|name| id(name)).collect();
         api.call(Method::POST, "/issues", Some(json!({ "title": title, "body": body, "labels": ids }))).await?;
@@ -65,12 +67,12 @@ pub async fn file_issues(url: &str, token: &str, issues: &[(&str, &str, &[&str])
 }
 
 impl People {
-    pub fn new(url: &str, sample: &Sample, is_strict: bool) -> Self {
+    pub(super) fn new(url: &str, sample: &Sample, is_strict: bool) -> Self {
         Self { api: Api::new(url, &sample.reviewer_token), is_strict }
     }
 
     /// Reviews every pull request whose CI is green, until the demo ends.
-    pub async fn review(&self, posted: Posted) -> Result<(), Failure> {
+    pub(super) async fn review(&self, posted: Posted) -> Result<(), Failure> {
         let mut reviewed: BTreeSet<String> = BTreeSet::new();
         let mut asked_once = !self.is_strict;
         loop {

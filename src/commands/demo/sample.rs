@@ -13,13 +13,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub const OWNER: &str = "acme";
-pub const NAME: &str = "greeter";
-pub const REPOSITORY: &str = "acme/greeter";
-pub const PROJECT: &str = "greeter";
+pub(super) const OWNER: &str = "acme";
+pub(super) const NAME: &str = "greeter";
+pub(super) const REPOSITORY: &str = "acme/greeter";
+pub(super) const PROJECT: &str = "greeter";
 
 /// The issues in the order of their making: title, text, labels. The second has priority, the third waits for the first.
-pub const ISSUES: [(&str, &str, &[&str]); 3] = [
+pub(super) const ISSUES: [(&str, &str, &[&str]); 3] = [
     ("Greet a person by name", "`sh greet.sh Ada` should print `Hello, Ada!`. Add a test.", &["backlog"]),
     ("Say goodbye", "`sh greet.sh --bye` should print `Goodbye, world!`. Add a test.", &["backlog", "priority"]),
     (
@@ -37,16 +37,16 @@ const FILES: [(&str, &str); 4] = [
 ];
 
 /// What the demo works on.
-pub struct Sample {
+pub(super) struct Sample {
     root: Root,
-    pub mirror: PathBuf,
-    pub bot_token: String,
-    pub reviewer_token: String,
+    pub(super) mirror: PathBuf,
+    pub(super) bot_token: String,
+    pub(super) reviewer_token: String,
 }
 
 impl Sample {
     /// Makes the accounts, the repository, the issues, the mirror and the project file.
-    pub async fn make(root: &Root, rig: &Path, forge: &Running, args: &DemoArgs) -> Result<Self, Failure> {
+    pub(super) async fn make(root: &Root, rig: &Path, forge: &Running, args: &DemoArgs) -> Result<Self, Failure> {
         let bot_token = forge.ensure_user("dev-bot").await.map_err(Failure::internal)?;
         let reviewer_token = forge.ensure_user("review-bot").await.map_err(Failure::internal)?;
         let owner_token = forge.ensure_user(OWNER).await.map_err(Failure::internal)?;
@@ -64,7 +64,7 @@ impl Sample {
     }
 
     /// Adds the environment that the demo's cron has: its own root, and nothing that is kept outside it.
-    pub fn with_environment(&self, program: Program) -> Program {
+    pub(super) fn with_environment(&self, program: Program) -> Program {
         let root = self.root.path();
         program
             .env("RIG_ROOT", root)
@@ -144,12 +144,12 @@ async fn git(folder: &Path, args: &[&str]) -> Result<(), Failure> {
 }
 
 /// Returns the commit at the tip of a branch of a bare repository.
-pub async fn tip(repository: &Path, branch: &str) -> Option<String> {
+pub(super) async fn tip(repository: &Path, branch: &str) -> Option<String> {
     let asked = git_program(repository).args(["rev-parse", "--verify", "--quiet", &format!("refs/heads/{branch}")]);
     asked.run_ok().await.ok().map(|output| output.text())
 }
 
 /// Returns whether a bare repository's primary branch contains a commit.
-pub async fn contains(repository: &Path, commit: &str) -> bool {
+pub(super) async fn contains(repository: &Path, commit: &str) -> bool {
     git_program(repository).args(["merge-base", "--is-ancestor", commit, "refs/heads/main"]).run_ok().await.is_ok()
 }

@@ -7,10 +7,7 @@ use super::{
 };
 use crate::{
     config,
-    domain::{
-        ids::IssueNumber,
-        issue::OpenOrClosed,
-    },
+    domain::{ids::IssueNumber, issue::OpenOrClosed},
     output::{Exit, Failure},
     ports::{forge::Forge, store::Store},
 };
@@ -18,7 +15,12 @@ use serde_json::json;
 use std::time::Duration;
 
 /// Checks the outcome and prints it.
-pub async fn print(demo: &Demo, timeline: &Timeline, store: &dyn Store, took: Duration) -> Result<Exit, Failure> {
+pub(super) async fn print(
+    demo: &Demo,
+    timeline: &Timeline,
+    store: &dyn Store,
+    took: Duration,
+) -> Result<Exit, Failure> {
     let project = config::load_one(&demo.root, None).map_err(super::super::load_failure)?;
     let forge = super::wire::forge(&project)?;
     let mut rows = Vec::new();
@@ -43,14 +45,17 @@ pub async fn print(demo: &Demo, timeline: &Timeline, store: &dyn Store, took: Du
     printer.line(format!("journal            {}", demo.root.database().display()));
     printer.line(format!("events             {}", store.journal(0, u32::MAX).await.map_or(0, |events| events.len())));
     printer.line(format!(
-        "time               {:.1} s, of which rig's own {:.1} s (the rest: the agent, CI, the reviewer, the pause between ticks)",
+        "time               {:.1} s; nothing but rig itself was waited for in {:.2} s of it",
         took.as_secs_f64(),
         timeline.own_time.as_secs_f64()
     ));
     let outcome = if all { "merged" } else { "failed" };
     printer.line(match all {
         true => printer.paint(32, &format!("{merged} of {wanted} issues merged, closed and mirrored")),
-        false => printer.paint(31, &format!("only {merged} of {wanted} issues are merged, closed and mirrored, in the right order")),
+        false => printer.paint(
+            31,
+            &format!("only {merged} of {wanted} issues are merged, closed and mirrored, in the right order"),
+        ),
     });
     printer.json(&json!({
         "outcome": outcome, "merged": merged, "wanted": wanted, "order": timeline.order,

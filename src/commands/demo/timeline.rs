@@ -15,42 +15,46 @@ use crate::{
 };
 use jiff::Timestamp;
 use serde_json::json;
-use std::{collections::BTreeMap, sync::Arc, time::{Duration, Instant}};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Events that one look takes up.
 const LOOK: u32 = 200;
 
 /// What became of one issue.
 #[derive(Debug, Clone)]
-pub struct Story {
-    pub issue: IssueNumber,
-    pub title: String,
-    pub pull_request: Option<PullRequestNumber>,
-    pub commit: Option<String>,
-    pub claimed_at: Timestamp,
-    pub ended_at: Option<Timestamp>,
-    pub merged: bool,
+pub(super) struct Story {
+    pub(super) issue: IssueNumber,
+    pub(super) title: String,
+    pub(super) pull_request: Option<PullRequestNumber>,
+    pub(super) commit: Option<String>,
+    pub(super) claimed_at: Timestamp,
+    pub(super) ended_at: Option<Timestamp>,
+    pub(super) merged: bool,
     last_at: Timestamp,
 }
 
 /// Follows the journal.
-pub struct Timeline {
+pub(super) struct Timeline {
     printer: Printer,
     store: Arc<dyn Store>,
     began: Instant,
     began_at: Timestamp,
     position: i64,
-    pub stories: BTreeMap<RunId, Story>,
+    pub(super) stories: BTreeMap<RunId, Story>,
     posted: Posted,
     noticed: usize,
-    /// Time in which nothing outside rig was waited for.
-    pub own_time: Duration,
+    /// Time in which nothing outside rig was waited for: no agent, CI, person, forge, git or terminal.
+    pub(super) own_time: Duration,
     /// Issues in the order of their claims.
-    pub order: Vec<IssueNumber>,
+    pub(super) order: Vec<IssueNumber>,
 }
 
 impl Timeline {
-    pub fn new(printer: Printer, store: Arc<dyn Store>, began: Instant) -> Self {
+    pub(super) fn new(printer: Printer, store: Arc<dyn Store>, began: Instant) -> Self {
         Self {
             printer,
             store,
@@ -66,13 +70,14 @@ impl Timeline {
     }
 
     /// Returns where the reviewer notes when it posted.
-    pub fn posted_reviews(&self) -> Posted {
+    pub(super) fn posted_reviews(&self) -> Posted {
         self.posted.clone()
     }
 
     /// Shows what is new in the journal. Returns how many runs have ended.
-    pub async fn show_news(&mut self) -> Result<usize, Failure> {
-        let events = self.store.journal(self.position, LOOK).await.map_err(|error| super::wire::store_failure(&error))?;
+    pub(super) async fn show_news(&mut self) -> Result<usize, Failure> {
+        let events =
+            self.store.journal(self.position, LOOK).await.map_err(|error| super::wire::store_failure(&error))?;
         for recorded in &events {
             self.position = recorded.position;
             self.show(recorded).await?;
@@ -82,7 +87,7 @@ impl Timeline {
     }
 
     /// Takes the live line away.
-    pub fn clear(&self) {
+    pub(super) fn clear(&self) {
         self.printer.live("");
     }
 
@@ -117,10 +122,14 @@ impl Timeline {
         }
         let issue = story.issue;
         let own = match &fact.event {
-            // The agent worked, or CI ran.
-            Event::PhaseReported { .. } | Event::TurnEnded { .. } | Event::CiFinished { .. } => Duration::ZERO,
+            // The agent worked.
+            Event::PhaseReported { .. } | Event::TurnEnded { .. } => Duration::ZERO,
             // The reviewer thought; only noticing it is rig's.
             Event::ReviewReceived { .. } => self.noticing().min(gap),
+            // A message had to wait until it could be typed.
+            Event::PromptTaken { .. } => gap,
+            // The forge, git, tmux or CI was at work on an order.
+            _ if fact.completes.is_some() => Duration::ZERO,
             _ => gap,
         };
         self.own_time += own;
@@ -166,11 +175,14 @@ fn words(event: &Event) -> Option<(u8, String)> {
         Event::IssueClaimed { title, .. } => Some((1, format!("claimed: {title}"))),
         Event::SessionStarted { attempt, .. } => Some((0, format!("session started, attempt {attempt}"))),
         Event::SessionLost { how, .. } => Some((33, format!("session lost: {how}"))),
-        Event::PhaseReported { report, .. } => Some((0, match report.phase {
-            Phase::AwaitingCi => "the agent has pushed and waits for CI".into(),
-            Phase::AwaitingReview => "the agent waits for the review".into(),
-            other => format!("the agent says {other}"),
-        })),
+        Event::PhaseReported { report, .. } => Some((
+            0,
+            match report.phase {
+                Phase::AwaitingCi => "the agent has pushed and waits for CI".into(),
+                Phase::AwaitingReview => "the agent waits for the review".into(),
+                other => format!("the agent says {other}"),
+            },
+        )),
         Event::PullRequestOpened { number, .. } => Some((0, format!("pull request {number} opened"))),
         Event::CiFinished { head, verdict } => Some(match verdict {
             CiVerdict::Green => (32, format!("CI passed at {}", head.short())),
@@ -197,4 +209,3 @@ fn words(event: &Event) -> Option<(u8, String)> {
         _ => None,
     }
 }
-

@@ -105,7 +105,8 @@ async fn nothing_is_sent_to_another_origin_and_no_redirect_is_followed_for_ever(
     let circle = MockServer::start().await;
     let again = ResponseTemplate::new(302).insert_header("Location", "/api/v1/repos/acme/widget/issues/1");
     answer(&circle, "GET", "/issues/1", again).await;
-    assert!(forge(&circle).issue(ISSUE).await.is_err());
+    let error = forge(&circle).issue(ISSUE).await.unwrap_err();
+    assert!(matches!(error, ForgeError::Refused { status: 302, .. }), "{error}");
     assert_eq!(super::requests(&circle).await, 4);
 }
 
