@@ -44,4 +44,5 @@ mod embedded_forge;
 mod run_events;
 #[path = "../support/run_rules.rs"]
 mod run_rules;
+mod run_machine;
 mod run_walks;

@@ -38,9 +38,8 @@ pub(crate) async fn forge(sim: &Shared, run: &Run) -> Result<Vec<Seen>, Fail> {
     if issue.state == OpenOrClosed::Closed {
         return closed(sim, run).await;
     }
-    if matches!(run.stage, Stage::Escalated { .. }) {
-        seen.extend(replies(sim, run).await?);
-    }
+    // In every stage: who answers twice, or after the agent has found its own way, is heard as well.
+    seen.extend(replies(sim, run).await?);
     Ok(seen)
 }
 

@@ -111,7 +111,8 @@ impl Sim {
             self.say(&format!("{who} answers on #{issue}"));
             let id = self.forge.post_comment(issue, who, text, at);
             if who == "ann" {
-                self.oracle.answers.push((run, format!("comment-{id}")));
+                let now = self.mono_ms;
+                self.oracle.answers.push((run, format!("comment-{id}"), now));
             }
         }
     }
