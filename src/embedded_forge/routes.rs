@@ -13,8 +13,8 @@ use super::{
 };
 use axum::{
     Json, Router,
-    extract::DefaultBodyLimit,
-    middleware,
+    extract::{DefaultBodyLimit, Request},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{any, delete, get, post, put},
 };
@@ -33,8 +33,16 @@ pub(super) fn router(forge: Arc<Forge>) -> Router {
         .route("/api/forgejo/v1/version", get(version))
         .route("/{owner}/{repo}/{*rest}", any(git_http::serve).layer(DefaultBodyLimit::disable()))
         .fallback(|| async { ApiError::not_found() })
+        .layer(middleware::from_fn(to_the_end))
         .layer(middleware::from_fn_with_state(forge.clone(), faults::apply))
         .with_state(forge)
+}
+
+/// Carries a request out to its end even when the client goes away: a git that is killed in the middle leaves lock files
+/// that would refuse every later change.
+async fn to_the_end(request: Request, next: Next) -> Response {
+    let work = tokio::spawn(next.run(request));
+    work.await.unwrap_or_else(|error| ApiError::internal(format!("the request broke off: {error}")).into_response())
 }
 
 // Whole paths, not nested routers: those hide the beginning of the path, by which scopes are judged and links are built.

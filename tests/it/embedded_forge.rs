@@ -389,6 +389,33 @@ async fn a_private_repository_is_unseen_and_an_archived_one_unchanged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_away_leaves_a_whole_merge() {
+    use std::io::Write as _;
+    let forge = TestForge::new().await;
+    let checkout = forge.clone("work");
+    for round in 0..3 {
+        let number = forge.pull(&checkout, &format!("fix/{round}"), &format!("{round}.txt"), "x").await;
+        forge.until_mergeable(number).await;
+        let body = json!({ "Do": "rebase-merge" }).to_string();
+        let path = forge.at(&format!("/pulls/{number}/merge"));
+        let mut client = std::net::TcpStream::connect(forge.running.url().trim_start_matches("http://")).unwrap();
+        let head = format!("POST /api/v1{path} HTTP/1.1\r\nhost: x\r\nauthorization: token {}\r\n", forge.dev);
+        write!(client, "{head}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        let deadline = Instant::now() + DEADLINE;
+        let begun = json!({ "method": "POST", "path": format!("/api/v1{path}"), "count": 1 });
+        let requests = async || forge.call("GET", "/-/requests", &forge.admin, Value::Null).await.body;
+        while !requests().await["requests"].as_array().unwrap().contains(&begun) {
+            assert!(Instant::now() < deadline, "the request never arrived");
+        }
+        drop(client);
+        while forge.get(&path).await.status != 204 {
+            assert!(Instant::now() < deadline, "it was never carried out");
+        }
+    }
+    forge.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_there_after_a_restart() {
     let forge = TestForge::new().await;
     let checkout = forge.clone("work");

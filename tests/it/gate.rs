@@ -308,8 +308,23 @@ fn a_request_for_changes_stands_until_its_reviewer_or_a_dismissal_ends_it() {
         ("by the same, before", |s| reviews(s, &[request(1, "ann"), approval(2, "ann")]), &[]),
         ("listed in the other order", |s| reviews(s, &[approval(2, "ann"), request(1, "ann")]), &[]),
         (
-            "at the same moment",
+            "in the same second, before",
             |s| reviews(s, &[Review { submitted_at: at(2), ..request(1, "ann") }, approval(2, "ann")]),
+            &[],
+        ),
+        (
+            "in the same second, after",
+            |s| reviews(s, &[Review { submitted_at: at(1), ..request(2, "ann") }, approval(1, "ann")]),
+            &["approvals_missing", "changes_requested"],
+        ),
+        (
+            "in the same second, by a marker comment, whose number says nothing",
+            |s| {
+                let marker =
+                    marker_review(&comment("ann", "<!-- reviewed: HEAD -->\n**REQUEST_CHANGES**"), &[login("ann")]);
+                let marker = Review { submitted_at: at(9), ..marker.unwrap() };
+                reviews(s, &[marker, approval(9, "ann")]);
+            },
             &["approvals_missing", "changes_requested"],
         ),
         (
@@ -538,7 +553,7 @@ fn approvers(snapshot: &GateSnapshot, reviews: &[Review]) -> usize {
                     && !reviews.iter().any(|later| {
                         later.reviewer.is(&review.reviewer)
                             && later.verdict == Verdict::ChangesRequested
-                            && later.submitted_at >= review.submitted_at
+                            && (later.submitted_at, later.id) >= (review.submitted_at, review.id)
                     })
             })
         })

@@ -4,7 +4,8 @@
 //! latest verdict of a reviewer stands; comments are no verdicts; a dismissed verdict stands for nothing and does not
 //! bring back an older one. An approval counts only for exactly the head. A request for changes stands also when the head
 //! has moved on: new commits do not answer it, only its reviewer (by a newer verdict) or a dismissal does.
-//! Of two verdicts of the same moment the request for changes is taken as the later one.
+//! Forges tell the time to the second: of two reviews of one moment the one with the higher id is the later, and of a review
+//! and a marker comment, whose ids say nothing of each other, the request for changes.
 
 use super::GatePolicy;
 use crate::domain::{
@@ -15,6 +16,9 @@ use crate::domain::{
 };
 use regex::Regex;
 use std::{collections::BTreeMap, sync::LazyLock};
+
+/// Set in the id of a review that a marker comment states: comments and reviews are numbered apart.
+const MARKER_BIT: u64 = 1 << 62;
 
 static MARKER: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?im)^[ \t]*<!--\s*reviewed:\s*([0-9a-f]*)\s*-->").expect("the pattern is a literal")
@@ -58,15 +62,30 @@ fn counts(review: &Review, pull_request: &PullRequest, policy: &GatePolicy) -> b
 
 /// Returns the latest verdict of each reviewer among the reviews that are considered, by name of the reviewer.
 fn latest(reviews: &[Review], considered: impl Fn(&Review) -> bool) -> Vec<&Review> {
-    let order = |review: &Review| (review.submitted_at, review.verdict == Verdict::ChangesRequested, review.id);
-    let mut latest: BTreeMap<String, &Review> = BTreeMap::new();
+    let order = |review: &Review| (review.submitted_at, review.id, review.verdict == Verdict::ChangesRequested);
+    let mut latest: BTreeMap<String, Latest<'_>> = BTreeMap::new();
     for review in reviews.iter().filter(|review| is_verdict(review.verdict) && considered(review)) {
-        let standing = latest.entry(review.reviewer.as_str().to_ascii_lowercase()).or_insert(review);
-        if order(review) >= order(standing) {
-            *standing = review;
+        let of_reviewer = latest.entry(review.reviewer.as_str().to_ascii_lowercase()).or_default();
+        let standing = if is_marker(review) { &mut of_reviewer.marker } else { &mut of_reviewer.formal };
+        if standing.is_none_or(|standing| order(review) >= order(standing)) {
+            *standing = Some(review);
         }
     }
-    latest.into_values().collect()
+    latest.into_values().filter_map(Latest::later).collect()
+}
+
+/// The latest review of one reviewer of each kind; their ids are counted apart.
+#[derive(Default)]
+struct Latest<'a> {
+    formal: Option<&'a Review>,
+    marker: Option<&'a Review>,
+}
+
+impl<'a> Latest<'a> {
+    fn later(self) -> Option<&'a Review> {
+        let order = |review: &&Review| (review.submitted_at, review.verdict == Verdict::ChangesRequested);
+        [self.formal, self.marker].into_iter().flatten().max_by_key(order)
+    }
 }
 
 fn is_verdict(verdict: Verdict) -> bool {
@@ -74,6 +93,10 @@ fn is_verdict(verdict: Verdict) -> bool {
         Verdict::Approved | Verdict::ChangesRequested => true,
         Verdict::Comment | Verdict::None => false,
     }
+}
+
+fn is_marker(review: &Review) -> bool {
+    review.id & MARKER_BIT != 0
 }
 
 /// Returns the verdict that a comment of a configured reviewer states by its marker, as a review: `<!-- reviewed: SHA -->`
@@ -95,7 +118,7 @@ pub fn marker_review(comment: &Comment, reviewers: &[Login]) -> Option<Review> {
         _ => None,
     };
     Some(Review {
-        id: comment.id,
+        id: comment.id | MARKER_BIT,
         reviewer: comment.author.clone(),
         verdict,
         commit,
