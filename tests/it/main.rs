@@ -46,3 +46,4 @@ mod run_events;
 mod run_rules;
 mod run_machine;
 mod run_walks;
+mod state_machine_doc;

@@ -23,19 +23,19 @@ impl Led {
 
     fn working() -> Self {
         let mut led = Self::claimed();
-        led.answer(Event::ClaimConfirmed).answer(surveyed(None)).start().sees(Event::PromptTaken {
-            attempt: Attempt(1),
-            offset: 1,
-        });
+        led.answer(Event::ClaimConfirmed)
+            .answer(surveyed(None))
+            .start()
+            .sees(Event::PromptTaken { attempt: Attempt(1), offset: 1 });
         led
     }
 
     fn awaiting_ci() -> Self {
         let mut led = Self::working();
-        led.says(Phase::AwaitingCi).stops().pushed('a').answer(Event::PullRequestOpened {
-            number: PULL_REQUEST,
-            head: sha('a'),
-        });
+        led.says(Phase::AwaitingCi)
+            .stops()
+            .pushed('a')
+            .answer(Event::PullRequestOpened { number: PULL_REQUEST, head: sha('a') });
         led
     }
 
@@ -78,8 +78,13 @@ impl Led {
     }
 
     fn start(&mut self) -> &mut Self {
-        let told: Vec<EffectId> =
-            self.0.unfinished.iter().map(|(id, _)| id.clone()).chain(self.0.messages().map(|(id, _)| id.clone())).collect();
+        let told: Vec<EffectId> = self
+            .0
+            .unfinished
+            .iter()
+            .map(|(id, _)| id.clone())
+            .chain(self.0.messages().map(|(id, _)| id.clone()))
+            .collect();
         let attempt = self.0.attempt;
         self.answer(Event::SessionStarted { attempt, told })
     }
@@ -178,8 +183,18 @@ fn an_issue_becomes_a_merged_pull_request() {
     assert_eq!(
         stages,
         [
-            "claiming", "surveying", "starting", "working", "inspecting", "inspecting", "awaiting_ci", "awaiting_review",
-            "awaiting_review", "merging", "finishing", "merged"
+            "claiming",
+            "surveying",
+            "starting",
+            "working",
+            "inspecting",
+            "inspecting",
+            "awaiting_ci",
+            "awaiting_review",
+            "awaiting_review",
+            "merging",
+            "finishing",
+            "merged"
         ]
     );
 }
@@ -500,7 +515,8 @@ fn what_answers_an_order_of_another_stage_does_not_end_an_escalation() {
 fn observed_time_rests_while_nobody_watches_and_wall_time_does_not() {
     let led = Led::working();
     let late = led.0.changed_at + SignedDuration::from_hours(48);
-    let passed = |observed_ms, timer| Fact { at: late, observed_ms, completes: None, event: Event::TimePassed { timer } };
+    let passed =
+        |observed_ms, timer| Fact { at: late, observed_ms, completes: None, event: Event::TimePassed { timer } };
     assert_eq!(step(&led.0, &passed(0, Timer::AgentTotal)), Step::Ignored(Ignored::NotNow));
     let spent = after(&led.0, &passed(7_200_000, Timer::AgentTotal));
     assert!(matches!(spent.stage, Stage::Finishing { end: End::Blocked { .. } }), "{:?}", spent.stage);
@@ -527,8 +543,14 @@ fn a_run_ends_only_when_its_last_order_is_done_and_stays_ended() {
     led.sees(Event::Merged { pull_request: PULL_REQUEST, commit: None });
     assert_eq!(
         led.orders(),
-        ["push to the mirrors", "close the issue", "set the issue's label", "end the session", "remove the worktree",
-         "delete the branch"]
+        [
+            "push to the mirrors",
+            "close the issue",
+            "set the issue's label",
+            "end the session",
+            "remove the worktree",
+            "delete the branch"
+        ]
     );
     assert_eq!(led.ignores(Event::RunEnded), Ignored::NotNow);
     for event in [
@@ -600,4 +622,12 @@ fn a_journal_of_version_1_folds_as_ever() {
     assert!(matches!(&run.stage, Stage::Ended { end: End::Merged { commit } } if *commit == Some(sha('f'))));
     assert_eq!((run.seq.0 as usize, run.attempt, run.pull_request), (facts.len(), Attempt(2), Some(PULL_REQUEST)));
     assert_eq!((run.used.respawns, run.used.reviews, run.used.strikes), (1, 1, 1));
+}
+
+#[test]
+fn a_merge_under_way_is_not_broken_off_for_a_message() {
+    let led = Led::merging();
+    assert_eq!(led.told(), [MessageKind::CiPassed]);
+    let failed = Event::DeliveryFailed { attempt: Attempt(1), why: "never taken".into() };
+    assert_eq!(led.ignores(failed), Ignored::NotNow);
 }

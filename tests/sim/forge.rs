@@ -179,7 +179,14 @@ impl Forge {
         self.pull_requests.iter().filter(|(_, found)| found.state == OpenOrClosed::Open).map(|(n, _)| *n).collect()
     }
 
-    pub(crate) fn review(&mut self, number: u64, (reviewer, verdict): (&str, Verdict), commit: Sha, text: String, (now, at): (u64, Timestamp)) {
+    pub(crate) fn review(
+        &mut self,
+        number: u64,
+        (reviewer, verdict): (&str, Verdict),
+        commit: Sha,
+        text: String,
+        (now, at): (u64, Timestamp),
+    ) {
         self.note_readiness(number, now);
         let Some(found) = self.pull_requests.get(&number) else { return };
         let stale = found.head != commit;

@@ -23,13 +23,28 @@ use scheduler::{Report, simulate};
 use sim::{Manner, Plan, Tooth};
 
 /// Seeds of the default run: some seconds in a debug build.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 300;
 
 /// Seeds of the runs in which everybody does what they should, each with and without faults.
 const DILIGENT_SEEDS: u64 = 100;
 
-/// Seeds that failed once, and what they showed.
-const FAILED_ONCE: &[(u64, &str)] = &[];
+/// Seeds that failed once, and what they showed. What a seed draws changes with the simulation; the examples in
+/// `tests/it/run_machine.rs` keep what they taught.
+const FAILED_ONCE: &[(u64, &str)] = &[
+    (6, "a word of a person before the survey started a session without a branch"),
+    (8, "the same before the claim was confirmed"),
+    (12, "the pull request was opened after the session was lost, and nobody waited for it"),
+    (14, "a word of a person while the claim was confirmed"),
+    (18, "CI's verdict came to a run that inspected again"),
+    (22, "the order for CI stayed when the agent reported anew"),
+    (28, "a pull request that was merged while the run heard nothing was opened a second time"),
+    (39, "a run that was given back had its pull request merged by a tick, and began anew"),
+    (69, "an answer on an issue whose run had left its escalation was never read"),
+    (549, "an issue closed by the merge of an unheard pull request was taken for closed by a person"),
+    (671, "as 549, with two issues"),
+    (708, "an agent that had rested through an escalation was taken for quiet once it was answered"),
+    (970, "as 28, after a review"),
+];
 
 fn wild(seed: u64, tooth: Tooth) -> Plan {
     Plan { seed, manner: Manner::Wild, tooth, trace: false }
@@ -81,7 +96,7 @@ fn survey(seeds: &[u64]) {
 
 #[test]
 fn every_seed_that_ever_failed_comes_right() {
-    all_come_right(FAILED_ONCE.iter().map(|(seed, _)| wild(*seed, Tooth::None)));
+    all_come_right(FAILED_ONCE.iter().map(|(seed, _shown)| wild(*seed, Tooth::None)));
 }
 
 #[test]

@@ -33,7 +33,6 @@ pub(crate) struct Report {
     pub summary: Vec<String>,
     pub merges: u32,
     pub events: usize,
-    pub steps: u64,
 }
 
 /// Simulates a plan to its end, or to the first violation.
@@ -58,7 +57,6 @@ pub(crate) fn simulate(plan: Plan) -> Report {
         summary: sim.summary(),
         merges: sim.oracle.merges,
         events: sim.journal.values().map(Vec::len).sum(),
-        steps: sim.step,
     }
 }
 

@@ -157,7 +157,9 @@ impl Mover {
             Event::PromptTaken { attempt, offset } => self.prompt_taken(*attempt, *offset, completes),
             Event::DeliveryFailed { attempt, why } => {
                 self.present(*attempt)?;
-                self.only_in(!self.run.stage.is_over() && !matches!(self.run.stage, Stage::Escalated { .. }))?;
+                self.only_in(!self.run.stage.is_over())?;
+                // Nobody is to be told anything before a person has answered or the merge is through.
+                self.only_in(!matches!(self.run.stage, Stage::Escalated { .. } | Stage::Merging { .. }))?;
                 self.strike(&format!("a message could not be brought to the agent: {why}"), true);
                 Ok(())
             }
