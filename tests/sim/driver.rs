@@ -148,15 +148,18 @@ impl Driver {
         }
     }
 
-    /// Takes what has come in, in any order, and sometimes twice.
+    /// Takes what has come in, in any order, sometimes late and sometimes twice.
     fn next_outcome(&mut self) -> Option<Outcome> {
         let mut inbox = self.inbox.borrow_mut();
         if inbox.is_empty() {
             return None;
         }
         let mut sim = self.sim.borrow_mut();
+        if !sim.ending && sim.rng.chance(350) {
+            return None;
+        }
         let index = sim.rng.below(inbox.len());
-        if !sim.ending && sim.rng.chance(50) {
+        if !sim.ending && sim.rng.chance(80) {
             return Some(inbox[index].clone());
         }
         Some(inbox.swap_remove(index))

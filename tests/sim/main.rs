@@ -44,6 +44,7 @@ const FAILED_ONCE: &[(u64, &str)] = &[
     (671, "as 549, with two issues"),
     (708, "an agent that had rested through an escalation was taken for quiet once it was answered"),
     (970, "as 28, after a review"),
+    (2219, "a tick confirmed the claim of a run that a driver was giving back: the issue was left without a label"),
 ];
 
 fn wild(seed: u64, tooth: Tooth) -> Plan {

@@ -76,6 +76,8 @@ async fn start_next(sim: &Shared, me: TaskId) -> Result<(), Fail> {
     let selected = chosen(&sim.borrow(), issues);
     for number in selected {
         let Some(lock) = Lock::try_take(sim, "dispatch", me) else { return Ok(()) };
+        // The claim is confirmed here, so no driver may lead the run meanwhile.
+        let Some(led) = Lock::try_take(sim, &format!("run-{number}"), me) else { continue };
         let issue = act(sim, "read the issue again", |sim| Ok(sim.forge.issues[&number].clone())).await?;
         if chosen(&sim.borrow(), vec![issue.clone()]).is_empty() {
             continue;
@@ -85,6 +87,7 @@ async fn start_next(sim: &Shared, me: TaskId) -> Result<(), Fail> {
         if let Ok(event) = dispatch::confirm_claim(sim, &run, &order).await {
             commit_confirmed(sim, &run, event, order).await?;
         }
+        drop(led);
         drop(lock);
         launch(sim, run.id);
     }
