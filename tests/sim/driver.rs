@@ -159,7 +159,9 @@ impl Driver {
             return None;
         }
         let index = sim.rng.below(inbox.len());
-        if !sim.ending && sim.rng.chance(80) {
+        // A failure that came twice would free a lane in which the next try is under way.
+        let failure = matches!(inbox[index], Outcome::Order { answer: Answer::Unknown | Answer::NotYet, .. });
+        if !sim.ending && !failure && sim.rng.chance(80) {
             return Some(inbox[index].clone());
         }
         Some(inbox.swap_remove(index))
