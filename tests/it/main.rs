@@ -39,3 +39,11 @@ mod session;
 mod forge_support;
 
 mod embedded_forge;
+
+#[path = "../support/run_events.rs"]
+mod run_events;
+#[path = "../support/run_rules.rs"]
+mod run_rules;
+mod run_machine;
+mod run_walks;
+mod state_machine_doc;

@@ -1,7 +1,7 @@
 //! How a run ends, and how it asks a human.
 
 use super::{
-    Effect, End, IssueState, MessageKind, Refusal, Session, Stage,
+    Effect, End, IssueState, MessageKind, Refusal, Stage,
     step::{Mover, Taken},
 };
 use crate::domain::prompts;
@@ -77,10 +77,16 @@ impl Mover {
             return Err(super::Ignored::Duplicate);
         }
         self.run.used.strikes = 0;
-        let escalated = matches!(self.run.stage, Stage::Escalated { .. });
-        self.tell(MessageKind::HumanReply, prompts::human_reply(who, text));
-        if escalated && self.run.session == Session::Started {
-            self.work();
+        let message = prompts::human_reply(who, text);
+        match self.run.stage {
+            // A merge that is under way goes on; the word is heard when it is refused.
+            Stage::Merging { .. } => self.tell_later(MessageKind::HumanReply, message, None),
+            // What a person wants said comes before whatever is waited for, as with a review.
+            Stage::AwaitingCi { .. } | Stage::AwaitingReview { .. } | Stage::Escalated { .. } => {
+                self.tell(MessageKind::HumanReply, message);
+                self.work();
+            }
+            _ => self.tell(MessageKind::HumanReply, message),
         }
         Ok(())
     }
