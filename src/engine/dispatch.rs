@@ -10,7 +10,7 @@ use crate::{
     },
     ports::{
         ci::CiError,
-        forge::{Created, ForgeError, NewPullRequest, StateFilter},
+        forge::{Created, ForgeError, NewPullRequest},
         lock::{LockError, LockName},
         run_files::RunFiles,
         session::SessionError,
@@ -165,7 +165,7 @@ async fn open_pull_request(world: &World, run: &Run, files: &dyn RunFiles) -> Re
     let Some(branch) = &run.branch else {
         return Ok(Event::EffectFailed { error: "the run has no branch".into() });
     };
-    if let Some(found) = find_open(world, run).await? {
+    if let Some(found) = find_own(world, run).await? {
         return Ok(found);
     }
     let new = NewPullRequest {
@@ -178,22 +178,19 @@ async fn open_pull_request(world: &World, run: &Run, files: &dyn RunFiles) -> Re
         Created::New(pull_request) => {
             Ok(Event::PullRequestOpened { number: pull_request.number, head: pull_request.head.clone() })
         }
-        Created::AlreadyThere => find_open(world, run).await?.ok_or_else(|| {
+        Created::AlreadyThere => find_own(world, run).await?.ok_or_else(|| {
             let request = format!("a pull request for {branch}");
             ForgeError::Garbled { request, message: "the forge says it exists and does not list it".into() }.into()
         }),
     }
 }
 
-/// Finds the open pull request of the run's branch, which an earlier try may have made.
-async fn find_open(world: &World, run: &Run) -> Result<Option<Event>, ForgeError> {
-    let open = world.forge.pull_requests(StateFilter::Open).await?;
-    let found = open.into_iter().find(|pull_request| {
-        pull_request.head_branch == run.branch
-            && pull_request.same_repository
-            && pull_request.base_branch == world.project.primary_branch
-    });
-    Ok(found.map(|found| Event::PullRequestOpened { number: found.number, head: found.head }))
+/// Finds the pull request that an earlier try has made, whatever has become of it since.
+async fn find_own(world: &World, run: &Run) -> Result<Option<Event>, ForgeError> {
+    Ok(survey::own_pull_request(world, run).await?.map(|own| match own.merged {
+        true => Event::Merged { pull_request: own.number, commit: own.merge_commit },
+        false => Event::PullRequestOpened { number: own.number, head: own.head },
+    }))
 }
 
 async fn verify_merged(world: &World, run: &Run) -> Result<Event, DispatchError> {

@@ -492,6 +492,7 @@ impl Driver {
         let observed_ms = u64::try_from(observed.as_millis()).unwrap_or(u64::MAX);
         let inputs: Vec<i64> = seen.input.into_iter().collect();
         let head_before: Option<Sha> = self.run.head.clone();
+        let was_working = matches!(self.run.stage, Stage::Working);
         loop {
             let event = seen.event.clone();
             match commit::commit(&self.world, &mut self.run, observed_ms, event, seen.completes.clone(), &inputs).await
@@ -499,6 +500,10 @@ impl Driver {
                 Ok(Committed::Moved) => {
                     self.counted_to = now;
                     self.notices_due = true;
+                    if !was_working && matches!(self.run.stage, Stage::Working) {
+                        // What it was quiet about while nobody expected anything of it does not count.
+                        self.alive_at = now;
+                    }
                     if self.run.head != head_before {
                         self.forge_at = self.forge_at.min(now + self.forge_interval());
                     }

@@ -2,13 +2,27 @@
 //! sent, once shown: a comment carries the notice's id.
 
 use super::{World, comments};
-use crate::ports::{forge::ForgeError, store::StoreResult};
+use crate::ports::{forge::ForgeError, lock::LockName, store::StoreResult};
+use std::time::Duration;
 
 /// Notices that one round takes from the outbox.
 const ROUND: u32 = 1_000;
 
+/// Time that another process that sends notices is waited for.
+const WAIT: Duration = Duration::from_secs(10);
+
 /// Sends what waits in the outbox for this project. What the forge does not take now stays for the next round.
 pub async fn send(world: &World) -> StoreResult<()> {
+    if world.store.unsent_notices(1).await?.is_empty() {
+        return Ok(());
+    }
+    let _sending = match world.locks.take(LockName::Notices, WAIT).await {
+        Ok(lock) => lock,
+        Err(error) => {
+            tracing::warn!(project = %world.project.name, %error, "notices wait");
+            return Ok(());
+        }
+    };
     for notice in world.store.unsent_notices(ROUND).await? {
         if notice.project != world.project.name {
             continue;

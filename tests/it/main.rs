@@ -42,8 +42,8 @@ mod embedded_forge;
 
 #[path = "../support/run_events.rs"]
 mod run_events;
+mod run_machine;
 #[path = "../support/run_rules.rs"]
 mod run_rules;
-mod run_machine;
 mod run_walks;
 mod state_machine_doc;

@@ -435,7 +435,7 @@ impl Sim {
 /// Puts notices into the outbox, in the transaction of the append.
 pub(crate) fn queue_notices(sim: &mut Sim, run: &Run, orders: &[(EffectId, Effect)]) {
     for (id, effect) in orders {
-        if let Effect::Notify { text, urgent } = effect {
+        if let Effect::Notify { text, on_issue: urgent, .. } = effect {
             sim.notices.insert(id.clone(), (run.issue.0, text.clone(), *urgent));
         }
     }

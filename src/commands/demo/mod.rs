@@ -16,7 +16,6 @@ use crate::{
 };
 use people::People;
 use sample::Sample;
-use serde_json::json;
 use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
