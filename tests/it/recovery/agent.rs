@@ -40,7 +40,7 @@ pub(super) fn plan(rules: Vec<Value>) -> Plan {
         rule("Title: Task", &[note("begun"), push("touch work.txt"), phase("awaiting_ci", "")]),
     ];
     let rules: Vec<Value> = rules.into_iter().chain(usual).collect();
-    Plan { script: json!({ "version": 1, "rules": rules }), config: String::new() }
+    Plan { script: json!({ "version": 1, "rules": rules }), idle_timeout: "30m" }
 }
 
 /// An agent that does all that it is told at once, and well.

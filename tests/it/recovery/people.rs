@@ -1,7 +1,7 @@
 //! People and other processes act at the same time.
 
 use super::{
-    agent::{note, plan, quick, rule, run},
+    agent::{note, phase, plan, push, quick, rule, run},
     world::{World, beside},
 };
 use rig::domain::run::Event;
@@ -125,7 +125,99 @@ async fn an_issue_closed_while_no_driver_lives_is_not_worked_on() {
     assert!(!merged && world.pulls().await == Vec::<Value>::new());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_of_a_human_on_the_branch_is_judged_anew() {
+    let world = World::new(&quick()).await;
+    world.poll().await;
+    world.until_stage("awaiting_review").await;
+    let checkout = world.clone_as_owner();
+    checkout.run(&["checkout", "--quiet", "fix/issue-1"]);
+    let head = checkout.commit("human.txt", "mine\n", "A human's touch");
+    checkout.run(&["push", "--quiet", "origin", "fix/issue-1"]);
+    world
+        .until("CI has passed at the new head", || async {
+            world.run().await.unwrap().green_at.is_some_and(|green| green.as_str() == head)
+        })
+        .await;
+    beside(world.expect_merged(), world.reviewing(&["APPROVED"])).await;
+    let content = crate::forge_support::git(&world.path("mirror.git"), &["show", "main:human.txt"]);
+    assert_eq!(String::from_utf8_lossy(&content.stdout), "mine\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_conflict_with_the_primary_branch_is_resolved_by_the_agent() {
+    let rebase = "git fetch -q origin && { git rebase -q origin/main || { printf 'ours and theirs\\n' > README.md && git add -A && \
+                  GIT_EDITOR=true git rebase --continue; }; } && git push -q --force-with-lease origin HEAD";
+    let change = push("echo ours > README.md");
+    let world = World::new(&plan(vec![
+        rule("The branch conflicts", &[note("conflict"), run(rebase), phase("awaiting_ci", "")]),
+        rule("Title: Task", &[note("begun"), change, phase("awaiting_ci", "")]),
+    ]))
+    .await;
+    world.poll().await;
+    world.until_stage("awaiting_review").await;
+    let checkout = world.clone_as_owner();
+    checkout.commit("README.md", "theirs\n", "Meanwhile");
+    checkout.run(&["push", "--quiet", "origin", "main"]);
+    beside(world.expect_merged(), world.reviewing(&["APPROVED"])).await;
+    let content = crate::forge_support::git(&world.path("mirror.git"), &["show", "main:README.md"]);
+    assert_eq!(String::from_utf8_lossy(&content.stdout), "ours and theirs\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blocked_issue_that_is_put_back_begins_anew_beside_its_prior_art() {
+    let world = World::new(&quick()).await;
+    world.poll().await;
+    world.until_stage("awaiting_review").await;
+    std::fs::write(world.worktree().join("dirty.txt"), "dirty\n").unwrap();
+    world.owner_call("PATCH", "/pulls/2", json!({ "state": "closed" })).await;
+    world.until_stage("blocked").await;
+    world.expect_tidy().await;
+    world.relabel("blocked", "backlog").await;
+    let story = async {
+        world.poll().await;
+        world.until_stage("merged").await;
+        world.expect_tidy().await;
+    };
+    beside(story, world.reviewing(&["APPROVED"])).await;
+    let problems = world.problems(&[]).await;
+    assert!(problems.is_empty(), "{problems:?}");
+    let merged: Vec<bool> = world.pulls().await.iter().map(|pull| pull["merged"] == true).collect();
+    assert_eq!(merged.iter().filter(|merged| **merged).count(), 1, "{merged:?}");
+    assert_eq!(merged.len(), 2);
+    let kept = world.rescued().iter().any(|name| world.rig_git(&["show", &format!("{name}:dirty.txt")]) == "dirty\n");
+    assert!(kept, "{:?}", world.rescued());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_issue_put_back_with_its_pull_request_open_goes_on_with_it() {
+    let give_up = rule("asks for changes", &[note("changes"), phase("failed", "no idea")]);
+    let world = World::new(&plan(vec![
+        rule("This is a new attempt", &[note("anew"), push("echo more >> work.txt"), phase("awaiting_ci", "")]),
+        give_up,
+    ]))
+    .await;
+    world.poll().await;
+    beside(world.until_stage("blocked"), world.reviewing(&["REQUEST_CHANGES"])).await;
+    world.expect_tidy().await;
+    world.relabel("blocked", "backlog").await;
+    let story = async {
+        world.poll().await;
+        world.expect_merged().await;
+    };
+    beside(story, world.reviewing(&["APPROVED"])).await;
+    assert_eq!(world.pulls().await.len(), 1);
+}
+
 impl World {
+    async fn relabel(&self, from: &str, to: &str) {
+        let labels = self.get("/labels").await;
+        let id =
+            |name: &str| labels.as_array().unwrap().iter().find(|label| label["name"] == name).unwrap()["id"].clone();
+        self.as_account(&self.owner, "DELETE", &format!("/issues/1/labels/{}", id(from)), Value::Null).await;
+        self.owner_call("POST", "/issues/1/labels", json!({ "labels": [id(to)] })).await;
+    }
+
     fn rig_git(&self, args: &[&str]) -> String {
         let folder = self.root.git_dir(&"greeter".parse().unwrap()).join("rig.git");
         String::from_utf8(crate::forge_support::git(&folder, args).stdout).unwrap()

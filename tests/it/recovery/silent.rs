@@ -4,6 +4,7 @@ use super::{
     agent::{note, phase, plan, push, rule, run},
     world::{World, beside},
 };
+use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_without_a_phase_is_reminded_twice_then_replaced_then_a_human_is_asked() {
@@ -78,4 +79,33 @@ async fn a_refused_issue_says_why_and_leaves_the_queue() {
     assert_eq!(world.get("/issues/1").await["state"], "open");
     assert_eq!(world.count("IssueClaimed").await, 1, "it is not claimed again");
     assert!(world.pulls().await.is_empty() && !world.worktree().exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_hangs_is_replaced_then_a_human_is_asked() {
+    let mut plan = plan(vec![rule("Title: Task", &[note("begun"), json!("hang")])]);
+    plan.idle_timeout = "2s";
+    let world = World::new(&plan).await;
+    world.poll().await;
+    world.until_stage("escalated").await;
+    assert_eq!(world.notes(), ["1 begun", "2 begun"]);
+    assert_eq!(world.sessions(), ["dev-greeter-1"]);
+    let problems = world.problems(&["in-progress"]).await;
+    assert!(problems.is_empty(), "{problems:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_of_the_agents_service_costs_no_attempt() {
+    let world = World::new(&plan(vec![
+        rule("Your last turn was cut off", &[note("again"), push("touch work.txt"), phase("awaiting_ci", "")]),
+        rule("Title: Task", &[note("begun"), json!({ "api_error": "rate_limit" })]),
+    ]))
+    .await;
+    let story = async {
+        world.poll().await;
+        world.expect_merged().await;
+    };
+    beside(story, world.reviewing(&["APPROVED"])).await;
+    let notes: Vec<String> = world.notes().into_iter().filter(|note| note != "1 passed").collect();
+    assert_eq!(notes, ["1 begun", "1 again"]);
 }

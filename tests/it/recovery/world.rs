@@ -2,7 +2,7 @@
 //! folder. Everything that was started is ended when the world is dropped.
 
 use super::DEADLINE;
-use crate::forge_support::{Answer, call, git};
+use crate::forge_support::{Answer, Checkout, call, git};
 use rig::{
     adapters::store::sqlite::SqliteStore,
     commands::wire::tmux_socket,
@@ -32,8 +32,8 @@ const COMMAND_TIME: Duration = Duration::from_secs(90);
 pub(super) struct Plan {
     /// The agent's script.
     pub(super) script: Value,
-    /// Lines at the end of the project file.
-    pub(super) config: String,
+    /// Time without a sign of life that an agent has.
+    pub(super) idle_timeout: &'static str,
 }
 
 /// Runs a future beside another that never ends.
@@ -106,13 +106,13 @@ impl World {
             "name = \"greeter\"\nrepo = \"acme/greeter\"\nforge_url = \"{url}\"\n\n\
              [forge]\nkind = \"embedded\"\nbot = \"dev-bot\"\ntoken_env = \"BOT_TOKEN\"\npoll_interval = \"100ms\"\n\n\
              [ci]\nprovider = \"local\"\ncommand = \"test ! -e broken\"\n\n\
-             [agent]\nkind = \"claude\"\ncommand = {rig}\nargs = [\"stand-in\"]\nmin_free_memory_mb = 0\n\
+             [agent]\nkind = \"claude\"\ncommand = {rig}\nargs = [\"stand-in\"]\nmin_free_memory_mb = 0\nidle_timeout = \"{idle}\"\n\
              env_allow = [\"RIG_STAND_IN_SCRIPT\", \"CLAUDE_CONFIG_DIR\", \"NOTES\"]\n\n\
-             [review]\nreviewers = [\"review-bot\"]\n\n[mirrors]\nbackup = {mirror}\n\n{more}",
+             [review]\nreviewers = [\"review-bot\"]\n\n[mirrors]\nbackup = {mirror}\n",
             url = self.forge.url(),
             rig = json!(env!("CARGO_BIN_EXE_rig")),
             mirror = json!(self.path("mirror.git")),
-            more = plan.config,
+            idle = plan.idle_timeout,
         );
         std::fs::write(self.root.projects_dir().join("greeter.toml"), project).unwrap();
         std::fs::write(self.path("script.json"), plan.script.to_string()).unwrap();
@@ -276,6 +276,14 @@ impl World {
         text.lines().filter(|name| name.starts_with("dev-")).map(str::to_owned).collect()
     }
 
+    /// Clones the repository as its owner.
+    pub(super) fn clone_as_owner(&self) -> Checkout {
+        let url = self.forge.url().replace("http://", &format!("http://acme:{}@", self.owner));
+        let output = git(self.folder.path(), &["clone", "--quiet", &format!("{url}/acme/greeter.git"), "human"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Checkout { folder: self.path("human") }
+    }
+
     /// Returns what the agent has noted, one line for each thing that it did.
     pub(super) fn notes(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.path("notes/done")).unwrap_or_default();
@@ -360,6 +368,13 @@ fn tail(path: &Path) -> String {
 pub(super) fn kill(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+/// Asks a process to end.
+pub(super) fn terminate(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::TERM);
     }
 }
 
