@@ -47,3 +47,4 @@ mod run_machine;
 mod run_rules;
 mod run_walks;
 mod state_machine_doc;
+mod recovery;
