@@ -2,19 +2,20 @@
 
 mod self_test;
 
-use super::{CommandResult, Context, runtime};
+use super::{CommandResult, Context, runtime, wire};
 use crate::{
     adapters::phase_watch::{
         PhaseWatch,
-        file::{Observed, read_phase, read_phase_log, write_phase},
+        file::{Observed, look, read_phase, write_phase},
     },
     cli::{PhaseCommand, PhaseSetArgs, PhaseTarget},
-    config::root::{AttemptDir, Root},
+    config::{Root, root::AttemptDir},
     domain::{
-        ids::{Attempt, IssueNumber, ProjectName},
+        ids::{Attempt, IssueNumber, ProjectName, Seq},
         phase::{PhaseReport, PhaseText},
     },
     output::{Exit, Failure, Printer},
+    ports::store::RecordedEvent,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -23,6 +24,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Characters of an event's body that `log` shows to people; `--json` shows all.
+const LOG_BODY_CHARS: usize = 160;
+
 /// Runs one of the phase commands.
 pub fn run(context: &Context, command: PhaseCommand) -> CommandResult {
     match command {
@@ -30,7 +34,7 @@ pub fn run(context: &Context, command: PhaseCommand) -> CommandResult {
         PhaseCommand::Get(target) => get(context, &target),
         PhaseCommand::Set(args) => set(context, args),
         PhaseCommand::Watch(target) => runtime()?.block_on(watch(context, &target)),
-        PhaseCommand::Log(target) => log(context, &target),
+        PhaseCommand::Log(target) => runtime()?.block_on(log(context, &target)),
         PhaseCommand::Test => runtime()?.block_on(self_test::run(context.printer)),
     }
 }
@@ -75,41 +79,44 @@ async fn watch(context: &Context, target: &PhaseTarget) -> CommandResult {
         context.printer.talk(format!("{trouble}; looking every second instead"));
     }
     let mut offset = fs::metadata(&log).map_or(0, |meta| meta.len());
-    let mut told: Option<(u64, i128)> = None;
+    let mut told = None;
     loop {
-        for logged in read_phase_log(&log, offset).unwrap_or_default() {
-            offset = logged.offset;
-            told = Some((logged.inode, logged.mtime_ns));
-            print_report(context.printer, &logged.report);
-        }
-        let seen = read_phase(&phase);
-        let key = seen.as_ref().map(|seen| (seen.inode, seen.mtime_ns));
-        if let Some(seen) = seen.filter(|seen| seen.content != PhaseText::Nothing && key != told) {
-            told = key;
-            match seen.content {
-                PhaseText::Report(report) => print_report(context.printer, &report),
-                _ => context.printer.line(describe(Some(&seen)).0),
+        for seen in look(&phase, &log, offset).unwrap_or_default() {
+            match seen.log_offset {
+                Some(end) => offset = end,
+                // The file keeps its content until the next one is in place, be the log ahead or not.
+                None => {
+                    let key = (seen.observed.inode, seen.observed.mtime_ns);
+                    if told.replace(key) == Some(key) {
+                        continue;
+                    }
+                }
+            }
+            match &seen.observed.content {
+                PhaseText::Report(report) => print_report(context.printer, report),
+                _ => context.printer.line(describe(Some(&seen.observed)).0),
             }
         }
         watch.changed().await;
     }
 }
 
-/// Prints what an issue's sessions reported on disk: the phases that were set, attempt by attempt.
-fn log(context: &Context, target: &PhaseTarget) -> CommandResult {
+/// Prints the journal of the issue's newest run.
+async fn log(context: &Context, target: &PhaseTarget) -> CommandResult {
     let (root, project, issue) = issue_of(context, target)?;
-    let run = root.run(&project, issue);
-    let mut rows = Vec::new();
-    for attempt in attempts(run.path()) {
-        let log = run.attempt(attempt).phase_log();
-        let lines = read_phase_log(&log, 0).map_err(|error| Failure::outside(format!("{}: {error}", log.display())))?;
-        for line in lines {
-            let PhaseReport { phase, reason } = &line.report;
-            context.printer.json(&json!({ "at": line.at, "attempt": attempt, "phase": phase, "reason": reason }));
-            rows.push(vec![line.at.to_string(), attempt.to_string(), phase.to_string(), reason.clone()]);
-        }
-    }
-    context.printer.table(&["AT", "ATTEMPT", "PHASE", "REASON"], &rows);
+    let no_run = || {
+        Failure::user(format!("issue {issue} of {project} has no run yet")).hint("`rig status --all` shows the runs")
+    };
+    let store = wire::existing_store(&root).await?.ok_or_else(no_run)?;
+    let failure = |error| wire::store_failure(&error);
+    let run = store.latest_run(&project, issue).await.map_err(failure)?.ok_or_else(no_run)?;
+    let events = store.events(&run.run, Seq(0)).await.map_err(failure)?;
+    let row = |event: &RecordedEvent| {
+        let body = event.body.to_string().chars().take(LOG_BODY_CHARS).collect();
+        vec![event.at.to_string(), event.seq.to_string(), event.kind.clone(), body]
+    };
+    context.printer.table(&["AT", "SEQ", "EVENT", "WHAT"], &events.iter().map(row).collect::<Vec<_>>());
+    events.iter().for_each(|event| context.printer.json(event));
     Ok(Exit::Ok)
 }
 
@@ -153,7 +160,7 @@ fn issue_of(context: &Context, target: &PhaseTarget) -> Result<(Root, ProjectNam
         Failure::new(Exit::Usage, "no issue is given")
             .hint("name it, such as `rig phase get 123`, or run this inside a session")
     })?;
-    let root = find_root(context.global.root.clone())?;
+    let root = context.root()?;
     if let Some(project) = &target.project {
         return Ok((root, project.clone(), issue));
     }
@@ -186,22 +193,4 @@ fn folders(path: &Path) -> Vec<String> {
     let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     names
-}
-
-/// Finds the root: the given one, else the nearest folder upwards that has `projects` and `state`, else the user's own.
-fn find_root(given: Option<PathBuf>) -> Result<Root, Failure> {
-    if let Some(path) = given {
-        let absolute =
-            std::path::absolute(&path).map_err(|error| Failure::user(format!("{}: {error}", path.display())))?;
-        return Ok(Root::at(absolute));
-    }
-    let here = env::current_dir().unwrap_or_default();
-    let is_root = |path: &&Path| path.join("projects").is_dir() && path.join("state").is_dir();
-    if let Some(path) = here.ancestors().find(is_root) {
-        return Ok(Root::at(path));
-    }
-    let data = env::var_os("XDG_DATA_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
-    let data = data.or_else(home).ok_or_else(|| Failure::user("no root is found").hint("name one with --root DIR"))?;
-    Ok(Root::at(data.join("rig")))
 }

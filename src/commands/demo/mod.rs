@@ -12,7 +12,7 @@ use crate::{
     config::Root,
     embedded_forge::{self, Running},
     output::{Exit, Failure, Printer},
-    ports::launch::{Machine, ProcessIdentity},
+    ports::launch::ProcessIdentity,
 };
 use people::People;
 use sample::Sample;
@@ -149,7 +149,7 @@ impl Demo {
 
     /// Ends what the demo has started: drivers by their own process, sessions by the demo's own tmux server.
     async fn tidy_up(&self) {
-        let machine = crate::adapters::machine::LocalMachine::new(self.rig.clone(), self.root.clone());
+        let machine = wire::machine(&self.root, self.rig.clone());
         if let Ok(store) = wire::store(&self.root).await {
             for driver in store.drivers().await.unwrap_or_default() {
                 machine.end(&ProcessIdentity { pid: driver.pid, start: driver.process_start, boot_id: driver.boot_id });
