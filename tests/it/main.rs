@@ -39,3 +39,5 @@ mod session;
 mod forge_support;
 
 mod embedded_forge;
+
+mod docs;
