@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 /// What the page says: requests whatever there is, and further ones.
 const FIXED: u64 = 4;
 const FOR_A_WAITING_PULL_REQUEST: u64 = 1;
+const FOR_A_REVIEW_WITH_COMMENTS: u64 = 1;
 const FOR_AN_OPEN_DEPENDENCY: u64 = 1;
+const FOR_A_FOREIGN_ISSUE_IN_PROGRESS: u64 = 1;
+const FOR_A_FURTHER_PAGE: u64 = 1;
 
 async fn requests_of_a_tick(forge: &TestForge, root: &TestRoot) -> (u64, Value) {
     forge.call("DELETE", "/-/requests", &forge.admin, Value::Null).await;
@@ -37,21 +40,35 @@ async fn a_tick_over_an_unchanged_project_makes_as_many_requests_as_the_referenc
     let (empty, asked) = requests_of_a_tick(&forge, &root).await;
     assert_eq!(empty, FIXED, "{asked:#}");
 
-    // Pull requests of the bot that wait for their review, and issues that wait for an open one.
+    // Pull requests of the bot that wait for their review, one of them with changes requested.
     let checkout = forge.clone("checkout");
+    let mut pull = 0;
     for number in 1..=3 {
-        forge.pull(&checkout, &format!("fix/issue-9{number}"), &format!("{number}.txt"), "text\n").await;
+        pull = forge.pull(&checkout, &format!("fix/issue-9{number}"), &format!("{number}.txt"), "text\n").await;
     }
-    let label = forge.post(&forge.at("/labels"), json!({ "name": "backlog", "color": "#00aa00" })).await.body;
+    let remark = json!({ "path": "3.txt", "new_position": 1, "body": "why?" });
+    let review = json!({ "event": "REQUEST_CHANGES", "body": "no", "comments": [remark] });
+    let answer = forge.call("POST", &forge.at(&format!("/pulls/{pull}/reviews")), &forge.review, review).await;
+    assert_eq!(answer.body["comments_count"], 1, "{}", answer.body);
+    let pulls = 3 * FOR_A_WAITING_PULL_REQUEST + FOR_A_REVIEW_WITH_COMMENTS;
+
+    // An issue that somebody else works on, and issues of two pages that wait for one outside the queue.
+    let backlog = label(&forge, "backlog").await;
+    let foreign = json!({ "title": "in other hands", "labels": [label(&forge, "in-progress").await] });
+    forge.post(&forge.at("/issues"), foreign).await;
     let first = forge.post(&forge.at("/issues"), json!({ "title": "what they wait for" })).await.body;
-    for number in 0..20 {
+    for number in 0..60 {
         let body = format!("Depends on #{}", first["number"]);
-        let issue = json!({ "title": format!("issue {number}"), "body": body, "labels": [label["id"]] });
+        let issue = json!({ "title": format!("issue {number}"), "body": body, "labels": [backlog] });
         assert_eq!(forge.post(&forge.at("/issues"), issue).await.status, 201);
     }
-    let expected = FIXED + 3 * FOR_A_WAITING_PULL_REQUEST + FOR_AN_OPEN_DEPENDENCY;
+    let issues = FOR_AN_OPEN_DEPENDENCY + FOR_A_FOREIGN_ISSUE_IN_PROGRESS + FOR_A_FURTHER_PAGE;
     for _ in 0..2 {
         let (full, asked) = requests_of_a_tick(&forge, &root).await;
-        assert_eq!(full, expected, "{asked:#}");
+        assert_eq!(full, FIXED + pulls + issues, "{asked:#}");
     }
+}
+
+async fn label(forge: &TestForge, name: &str) -> Value {
+    forge.post(&forge.at("/labels"), json!({ "name": name, "color": "#00aa00" })).await.body["id"].clone()
 }

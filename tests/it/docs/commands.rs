@@ -96,6 +96,7 @@ fn example(word: &str) -> &str {
         "NAME" | "PROJECT" => "widget",
         "DIR" | "ROOT" => "/tmp",
         "PHASE" => "done",
+        "RUN" => "01ARZ3NDEKTSV4RRFFQ69G5FAV",
         "OWNER/NAME" => "acme/widget",
         "TEXT" => "text",
         other => other,
