@@ -107,7 +107,7 @@ pub const KEYS: &[Key] = &[
     key("ci", "woodpecker_url", Kind::Text(Url)).variables(&["WOODPECKER_SERVER"]).later(),
     key("ci", "woodpecker_repo_id", Kind::Number(1, u32::MAX as u64)).of_one_project(&["WOODPECKER_REPO_ID"]).later(),
     key("ci", "woodpecker_token_env", Kind::Text(SecretVariable)).default("\"WOODPECKER_TOKEN\"").later(),
-    key("agent", "kind", Kind::Choice(&["claude", "command"], &[])).default("\"claude\""),
+    key("agent", "kind", Kind::Choice(&["claude"], &["command"])).default("\"claude\""),
     key("agent", "command", Kind::Text(Plain)).default("\"claude\""),
     key("agent", "args", Kind::List(Plain)).default("[]"),
     key("agent", "model", Kind::Text(Plain)),

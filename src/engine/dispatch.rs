@@ -1,6 +1,6 @@
 //! Carries out what a run ordered. Every result is an event for the run; nothing here decides what it means.
 
-use super::{World, claim, comments, merge, observe::Seen, session, survey};
+use super::{World, claim, comments, merge, notices, observe::Seen, session, survey};
 use crate::{
     domain::{
         ids::EffectId,
@@ -119,7 +119,7 @@ pub async fn carry_out(
             Event::EffectDone
         }
         Effect::Comment { body } => {
-            comments::post_once(world, run.issue.0, &id.to_string(), body).await?;
+            comments::post_once(world, run.issue.0, &id.to_string(), &notices::addressed(world, body)).await?;
             Event::EffectDone
         }
         Effect::Diagnose { why } => {
@@ -224,7 +224,7 @@ async fn diagnose(world: &World, run: &Run, id: &EffectId, why: &str) -> Result<
     let lines: Vec<&str> = screen.trim_end().lines().collect();
     let tail = lines[lines.len().saturating_sub(DIAGNOSIS_LINES)..].join("\n");
     let minutes = world.clock.now().duration_since(run.claimed_at).as_mins();
-    let body = prompts::diagnosis(why, run.pull_request, minutes, &tail);
+    let body = notices::addressed(world, &prompts::diagnosis(why, run.pull_request, minutes, &tail));
     comments::post_once(world, run.issue.0, &id.to_string(), &body).await?;
     Ok(())
 }

@@ -216,7 +216,7 @@ fn a_planted_violation_is_found() {
         ("engine/tick.rs", "fn f(p: &crate::output::Printer) {}"),
         ("engine/tick.rs", "pub use crate::{\n    domain::ids::Sha,\n    output::Printer as Out,\n};"),
         ("ports/forge.rs", "use crate::engine::driver;"),
-        ("adapters/git.rs", "use crate::config::root::Root;"),
+        ("adapters/git.rs", "use crate::engine::tick;"),
         ("adapters/git.rs", "use super::super::engine;"),
         ("config/load.rs", "use crate::output::Failure;"),
         ("output/printer.rs", "use crate::config;"),

@@ -41,3 +41,11 @@ mod forge_support;
 mod embedded_forge;
 
 mod docs;
+
+#[path = "../support/run_events.rs"]
+mod run_events;
+mod run_machine;
+#[path = "../support/run_rules.rs"]
+mod run_rules;
+mod run_walks;
+mod state_machine_doc;

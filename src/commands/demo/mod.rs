@@ -16,7 +16,6 @@ use crate::{
 };
 use people::People;
 use sample::Sample;
-use serde_json::json;
 use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -167,5 +166,4 @@ fn say_how_to_look(printer: Printer, root: &Path) {
     printer.talk(format!("  rig status --all --root {path}"));
     printer.talk(format!("  rig phase log 2 --root {path}"));
     printer.talk(format!("  rig forge serve --root {path}      the forge and its repository again"));
-    printer.json(&json!({ "kept": root }));
 }

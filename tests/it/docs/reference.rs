@@ -1,5 +1,5 @@
 //! docs/cli.md is made from the command line's own description, so that it cannot fall behind. To write it anew:
-//! `RIG_TEST_WRITE=1 cargo test --test it docs::reference`.
+//! `RIG_UPDATE_DOCS=1 cargo test --test it docs::reference`.
 
 use super::pages;
 use clap::{Arg, Command, CommandFactory};
@@ -15,14 +15,14 @@ fn the_reference_has_every_command_with_every_argument() {
     let page = pages::read(PAGE);
     let (head, found) = page.split_once(BEGIN).expect("the page says where its made part begins");
     let made = made_part();
-    if std::env::var_os("RIG_TEST_WRITE").is_some() {
+    if std::env::var_os("RIG_UPDATE_DOCS").is_some() {
         std::fs::write(pages::repository().join(PAGE), format!("{head}{BEGIN}{made}")).unwrap();
         return;
     }
     let differs = made.lines().zip(found.lines()).find(|(made, found)| made != found);
     assert!(
         found == made,
-        "{PAGE} is behind the command line; write it anew with RIG_TEST_WRITE=1. First difference: {differs:#?}"
+        "{PAGE} is behind the command line; write it anew with RIG_UPDATE_DOCS=1. First difference: {differs:#?}"
     );
 }
 
