@@ -40,6 +40,8 @@ mod forge_support;
 
 mod embedded_forge;
 
+mod docs;
+
 #[path = "../support/run_events.rs"]
 mod run_events;
 mod run_machine;
