@@ -195,10 +195,10 @@ pub struct DemoArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum ForgeCommand {
-    /// Serve the embedded forge, kept under the root
-    #[command(
-        after_help = "Examples:\n  rig forge serve\n  rig forge serve --listen 127.0.0.1:3000 --repository acme/widget"
-    )]
+    /// Serve the embedded forge, kept under the root; what is missing of the root is made
+    #[command(after_help = "Examples:\n  rig forge serve\n  \
+        rig forge serve --root ~/rig --repository acme/widget --user dev-bot --user review-bot\n  \
+        rig forge serve --new-token dev-bot          in place of a lost one")]
     Serve(ForgeServeArgs),
 }
 
@@ -210,9 +210,13 @@ pub struct ForgeServeArgs {
     /// Create this repository (owner/name) if it is missing; may be repeated
     #[arg(long, value_name = "OWNER/NAME")]
     pub repository: Vec<String>,
-    /// Create this user with a new token if it is missing; the token is printed once; may be repeated
+    /// Create this user with a new token if it is missing; the token is printed once. It may write to every
+    /// --repository; may be repeated
     #[arg(long, value_name = "NAME")]
     pub user: Vec<String>,
+    /// Print a new token of this user in place of the one before; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub new_token: Vec<String>,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -9,6 +9,7 @@ pub mod session;
 pub mod status;
 pub mod switch;
 pub mod wire;
+mod words;
 
 use crate::{
     cli::{Cli, Command, Dev},

@@ -2,7 +2,7 @@
 
 mod self_test;
 
-use super::{CommandResult, Context, runtime};
+use super::{CommandResult, Context, runtime, wire, words};
 use crate::{
     adapters::phase_watch::{
         PhaseWatch,
@@ -11,9 +11,10 @@ use crate::{
     cli::{PhaseCommand, PhaseSetArgs, PhaseTarget},
     config::root::{AttemptDir, Root},
     domain::{
-        ids::{Attempt, IssueNumber, ProjectName},
+        ids::{Attempt, IssueNumber, ProjectName, Seq},
         phase::{PhaseReport, PhaseText},
     },
+    engine::resume,
     output::{Exit, Failure, Printer},
 };
 use jiff::Timestamp;
@@ -23,6 +24,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Newest runs of a project among which an issue's are looked for.
+const MOST_RUNS: u32 = 10_000;
+
 /// Runs one of the phase commands.
 pub fn run(context: &Context, command: PhaseCommand) -> CommandResult {
     match command {
@@ -30,7 +34,7 @@ pub fn run(context: &Context, command: PhaseCommand) -> CommandResult {
         PhaseCommand::Get(target) => get(context, &target),
         PhaseCommand::Set(args) => set(context, args),
         PhaseCommand::Watch(target) => runtime()?.block_on(watch(context, &target)),
-        PhaseCommand::Log(target) => log(context, &target),
+        PhaseCommand::Log(target) => runtime()?.block_on(log(context, &target)),
         PhaseCommand::Test => runtime()?.block_on(self_test::run(context.printer)),
     }
 }
@@ -95,21 +99,49 @@ async fn watch(context: &Context, target: &PhaseTarget) -> CommandResult {
     }
 }
 
-/// Prints what an issue's sessions reported on disk: the phases that were set, attempt by attempt.
-fn log(context: &Context, target: &PhaseTarget) -> CommandResult {
+/// Prints what happened to an issue, run by run, as the journal has it. Before anything is in the journal it is what the
+/// sessions reported on disk.
+async fn log(context: &Context, target: &PhaseTarget) -> CommandResult {
     let (root, project, issue) = issue_of(context, target)?;
-    let run = root.run(&project, issue);
+    let failed = |error| wire::store_failure(&error);
+    let Some(store) = wire::existing_store(&root).await? else {
+        return log_on_disk(context.printer, &root, &project, issue);
+    };
+    let mut runs = store.recent_runs(Some(&project), MOST_RUNS).await.map_err(failed)?;
+    runs.retain(|run| run.issue == issue);
+    runs.sort_by_key(|run| run.claimed_at);
+    if runs.is_empty() {
+        return log_on_disk(context.printer, &root, &project, issue);
+    }
+    let mut rows = Vec::new();
+    for run in &runs {
+        for recorded in store.events(&run.run, Seq(0)).await.map_err(failed)? {
+            let fact = resume::read(&recorded).map_err(failed)?;
+            let words = words::of(&fact.event).map(|(_, words)| words);
+            context.printer.json(&json!({
+                "at": recorded.at, "run": run.run, "issue": issue, "seq": recorded.seq, "event": recorded.kind,
+                "words": words, "fact": fact.event,
+            }));
+            rows.extend(words.map(|words| vec![format!("{:.0}", recorded.at), recorded.kind, words]));
+        }
+    }
+    context.printer.table(&["AT", "EVENT", "WHAT"], &rows);
+    Ok(Exit::Ok)
+}
+
+fn log_on_disk(printer: Printer, root: &Root, project: &ProjectName, issue: IssueNumber) -> CommandResult {
+    let run = root.run(project, issue);
     let mut rows = Vec::new();
     for attempt in attempts(run.path()) {
         let log = run.attempt(attempt).phase_log();
         let lines = read_phase_log(&log, 0).map_err(|error| Failure::outside(format!("{}: {error}", log.display())))?;
         for line in lines {
             let PhaseReport { phase, reason } = &line.report;
-            context.printer.json(&json!({ "at": line.at, "attempt": attempt, "phase": phase, "reason": reason }));
+            printer.json(&json!({ "at": line.at, "attempt": attempt, "phase": phase, "reason": reason }));
             rows.push(vec![line.at.to_string(), attempt.to_string(), phase.to_string(), reason.clone()]);
         }
     }
-    context.printer.table(&["AT", "ATTEMPT", "PHASE", "REASON"], &rows);
+    printer.table(&["AT", "ATTEMPT", "PHASE", "REASON"], &rows);
     Ok(Exit::Ok)
 }
 
@@ -153,7 +185,7 @@ fn issue_of(context: &Context, target: &PhaseTarget) -> Result<(Root, ProjectNam
         Failure::new(Exit::Usage, "no issue is given")
             .hint("name it, such as `rig phase get 123`, or run this inside a session")
     })?;
-    let root = find_root(context.global.root.clone())?;
+    let root = context.root()?;
     if let Some(project) = &target.project {
         return Ok((root, project.clone(), issue));
     }
@@ -186,22 +218,4 @@ fn folders(path: &Path) -> Vec<String> {
     let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     names
-}
-
-/// Finds the root: the given one, else the nearest folder upwards that has `projects` and `state`, else the user's own.
-fn find_root(given: Option<PathBuf>) -> Result<Root, Failure> {
-    if let Some(path) = given {
-        let absolute =
-            std::path::absolute(&path).map_err(|error| Failure::user(format!("{}: {error}", path.display())))?;
-        return Ok(Root::at(absolute));
-    }
-    let here = env::current_dir().unwrap_or_default();
-    let is_root = |path: &&Path| path.join("projects").is_dir() && path.join("state").is_dir();
-    if let Some(path) = here.ancestors().find(is_root) {
-        return Ok(Root::at(path));
-    }
-    let data = env::var_os("XDG_DATA_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
-    let data = data.or_else(home).ok_or_else(|| Failure::user("no root is found").hint("name one with --root DIR"))?;
-    Ok(Root::at(data.join("rig")))
 }

@@ -39,3 +39,7 @@ mod session;
 mod forge_support;
 
 mod embedded_forge;
+
+#[path = "../support/by_hand.rs"]
+mod by_hand_support;
+mod stories;
