@@ -20,10 +20,13 @@ use crate::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::{
+    collections::VecDeque,
     env, fs,
     path::{Path, PathBuf},
 };
 
+/// Writings of the phase file that a watch remembers having told; an old one does not come back after so many.
+const REMEMBERED: usize = 256;
 /// Newest runs of a project among which an issue's are looked for.
 const MOST_RUNS: u32 = 10_000;
 
@@ -61,6 +64,8 @@ fn set(context: &Context, args: PhaseSetArgs) -> CommandResult {
     let target = PhaseTarget { issue: args.issue, project: args.project };
     let phase = phase_file(context, &target)?;
     let report = PhaseReport { phase: args.phase, reason: args.reason };
+    // Entered for nothing but its signals: a file that may not grow is then told.
+    let _runtime = runtime()?;
     write_phase(&phase, &phase.with_file_name("phase.log"), &report, Timestamp::now()).map_err(|error| {
         Failure::outside(format!("{}: {error}", phase.display())).hint("check the disk's space and who owns the folder")
     })?;
@@ -79,24 +84,35 @@ async fn watch(context: &Context, target: &PhaseTarget) -> CommandResult {
         context.printer.talk(format!("{trouble}; looking every second instead"));
     }
     let mut offset = fs::metadata(&log).map_or(0, |meta| meta.len());
-    let mut told: Option<(u64, i128)> = None;
-    loop {
+    // The log is written before the file, and either may be read first.
+    let mut told: VecDeque<(u64, i128)> = VecDeque::new();
+    let is_news = |told: &mut VecDeque<(u64, i128)>, key: (u64, i128)| {
+        let is_news = !told.contains(&key);
+        if is_news {
+            told.truncate(REMEMBERED - 1);
+            told.push_front(key);
+        }
+        is_news
+    };
+    while !context.printer.reader_is_gone() {
         for logged in read_phase_log(&log, offset).unwrap_or_default() {
             offset = logged.offset;
-            told = Some((logged.inode, logged.mtime_ns));
-            print_report(context.printer, &logged.report);
+            if is_news(&mut told, (logged.inode, logged.mtime_ns)) {
+                print_report(context.printer, &logged.report);
+            }
         }
-        let seen = read_phase(&phase);
-        let key = seen.as_ref().map(|seen| (seen.inode, seen.mtime_ns));
-        if let Some(seen) = seen.filter(|seen| seen.content != PhaseText::Nothing && key != told) {
-            told = key;
+        let seen = read_phase(&phase).filter(|seen| seen.content != PhaseText::Nothing);
+        if let Some(seen) = seen.filter(|seen| is_news(&mut told, (seen.inode, seen.mtime_ns))) {
             match seen.content {
                 PhaseText::Report(report) => print_report(context.printer, &report),
                 _ => context.printer.line(describe(Some(&seen)).0),
             }
         }
-        watch.changed().await;
+        if !context.printer.reader_is_gone() {
+            watch.changed().await;
+        }
     }
+    Ok(Exit::Ok)
 }
 
 /// Prints what happened to an issue, run by run, as the journal has it. Before anything is in the journal it is what the
