@@ -62,3 +62,38 @@ fn a_driver_in_the_foreground_that_is_stopped_leaves_a_run_that_the_next_poll_go
     });
     assert_eq!(world.runs(true).len(), 1);
 }
+
+#[test]
+fn a_forge_begins_a_root_and_keeps_what_it_has_and_a_lost_token_is_replaced() {
+    let mut world = World::with_forge_only();
+    let (before, url) = (world.tokens.clone(), world.url.clone());
+    let issue = world.issue("Kept", "", &["backlog"]);
+    assert_eq!(world.stop_forge(), Some(0));
+    let lines = world.serve(url.strip_prefix("http://").unwrap(), &["--new-token", "dev-bot"]);
+    let told: Vec<_> = lines.iter().filter(|line| line.get("token").is_some()).collect();
+    assert_eq!((told.len(), &told[0]["user"]), (1, &"dev-bot".into()), "{lines:?}");
+    assert_ne!(world.tokens["dev-bot"], before["dev-bot"]);
+    assert_eq!(world.api("dev-bot", "GET", "/user", Value::Null)["login"], "dev-bot");
+    assert_eq!(world.traces(issue).0, ["backlog"]);
+    world.tokens.insert("lost".to_owned(), before["dev-bot"].clone());
+    assert_eq!(world.ask("lost", "GET", "/user", Value::Null).status, 401);
+    world.stop_forge();
+
+    let root = world.root.home().join("new/root");
+    let mut forge = world
+        .process(&["forge", "serve", "--json", "--listen", "127.0.0.1:0", "--root", root.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(forge.stdout.take().unwrap()), &mut first).unwrap();
+    let first: Value = serde_json::from_str(&first).unwrap();
+    assert_eq!(first["made"].as_array().unwrap().len(), 2, "{first}");
+    assert!(root.join("projects").is_dir() && root.join("state").is_dir());
+    end(forge.id(), "TERM");
+    assert_eq!(forge.wait().unwrap().code(), Some(0));
+    world
+        .rig(&["forge", "serve", "--listen", "127.0.0.1:0", "--new-token", "nobody"])
+        .code(1)
+        .stderr(contains("no user is called `nobody`"));
+}
