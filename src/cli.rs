@@ -27,7 +27,7 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// Folder with projects/ and state/ [default: the nearest one upwards that has both, else $XDG_DATA_HOME/rig]
-    #[arg(long, global = true, env = "RIG_ROOT", value_name = "DIR")]
+    #[arg(long, global = true, env = "RIG_ROOT", hide_env_values = true, value_name = "DIR")]
     pub root: Option<PathBuf>,
     /// Print JSON, one document a line, on stdout
     #[arg(long, global = true)]
@@ -81,8 +81,10 @@ pub enum Dev {
     #[command(after_help = "Examples:\n  rig dev agent 123\n  rig dev agent 123 --project widget")]
     Agent(AgentArgs),
     /// Switch the dev loop on
+    #[command(after_help = "Examples:\n  rig dev start\n  rig dev start --root ~/rig")]
     Start,
     /// Switch the dev loop off; sessions that run go on
+    #[command(after_help = "Examples:\n  rig dev stop\n  rig dev stop --root ~/rig")]
     Stop,
 }
 
@@ -110,27 +112,32 @@ pub enum PhaseCommand {
     #[command(after_help = "Examples:\n  rig phase path 123\n  rig phase path            inside a session")]
     Path(PhaseTarget),
     /// Print the phase that the file holds
+    #[command(after_help = "Examples:\n  rig phase get 123\n  rig phase get 123 --json")]
     Get(PhaseTarget),
     /// Write a phase
     #[command(after_help = "Examples:\n  rig phase set awaiting_ci                            inside a session\n  \
         rig phase set escalate --reason 'which port?' --issue 123")]
     Set(PhaseSetArgs),
     /// Print each phase as it is written, until interrupted
+    #[command(after_help = "Examples:\n  rig phase watch 123\n  rig phase watch 123 --json | jq .phase")]
     Watch(PhaseTarget),
     /// Print what happened to an issue's run
     #[command(after_help = "Examples:\n  rig phase log 123\n  rig phase log 123 --json")]
     Log(PhaseTarget),
     /// Run the phase protocol through on this machine and say what works
+    #[command(
+        after_help = "Examples:\n  rig phase test            a real tmux session, a scripted agent, a few seconds"
+    )]
     Test,
 }
 
 #[derive(Debug, Clone, Args)]
 pub struct PhaseTarget {
     /// Number of the issue [default: that of the session this runs in]
-    #[arg(env = "RIG_ISSUE")]
+    #[arg(env = "RIG_ISSUE", hide_env_values = true)]
     pub issue: Option<IssueNumber>,
     /// Project that the issue belongs to [default: the only one there is]
-    #[arg(long, env = "RIG_PROJECT")]
+    #[arg(long, env = "RIG_PROJECT", hide_env_values = true)]
     pub project: Option<ProjectName>,
 }
 
@@ -142,10 +149,10 @@ pub struct PhaseSetArgs {
     #[arg(long, default_value = "")]
     pub reason: String,
     /// Number of the issue [default: that of the session this runs in]
-    #[arg(long, env = "RIG_ISSUE")]
+    #[arg(long, env = "RIG_ISSUE", hide_env_values = true)]
     pub issue: Option<IssueNumber>,
     /// Project that the issue belongs to [default: the only one there is]
-    #[arg(long, env = "RIG_PROJECT")]
+    #[arg(long, env = "RIG_PROJECT", hide_env_values = true)]
     pub project: Option<ProjectName>,
 }
 
@@ -169,6 +176,7 @@ pub enum ConfigCommand {
         project: Option<ProjectName>,
     },
     /// Check every project file without acting
+    #[command(after_help = "Examples:\n  rig config check\n  rig config check --json")]
     Check,
 }
 
@@ -195,10 +203,10 @@ pub struct DemoArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum ForgeCommand {
-    /// Serve the embedded forge, kept under the root
-    #[command(
-        after_help = "Examples:\n  rig forge serve\n  rig forge serve --listen 127.0.0.1:3000 --repository acme/widget"
-    )]
+    /// Serve the embedded forge, kept under the root; what is missing of the root is made
+    #[command(after_help = "Examples:\n  rig forge serve\n  \
+        rig forge serve --root ~/rig --repository acme/widget --user dev-bot --user review-bot\n  \
+        rig forge serve --new-token dev-bot          in place of a lost one")]
     Serve(ForgeServeArgs),
 }
 
@@ -210,9 +218,13 @@ pub struct ForgeServeArgs {
     /// Create this repository (owner/name) if it is missing; may be repeated
     #[arg(long, value_name = "OWNER/NAME")]
     pub repository: Vec<String>,
-    /// Create this user with a new token if it is missing; the token is printed once; may be repeated
+    /// Create this user with a new token if it is missing; the token is printed once. It may write to every
+    /// --repository; may be repeated
     #[arg(long, value_name = "NAME")]
     pub user: Vec<String>,
+    /// Print a new token of this user in place of the one before; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub new_token: Vec<String>,
 }
 
 #[derive(Debug, Clone, Args)]

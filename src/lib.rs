@@ -25,6 +25,13 @@ pub fn run() -> ExitCode {
     match cli::Cli::try_parse() {
         Ok(cli) => commands::run(cli).into(),
         // clap prints help and usage errors itself: help to stdout with 0, usage to stderr with 2.
-        Err(error) => error.exit(),
+        Err(error) => {
+            if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+                let text = error.to_string();
+                let first = text.lines().next().unwrap_or_default();
+                output::Printer::new(true).conclude(output::Exit::Usage, first.trim_start_matches("error: "));
+            }
+            error.exit()
+        }
     }
 }

@@ -30,7 +30,7 @@ fn show(context: &Context, project: Option<&ProjectName>) -> CommandResult {
         }
         show_one(&context.printer, project, &environment);
     }
-    Ok(exit_for(&explained))
+    Ok(exit_for(&context.printer, &explained))
 }
 
 fn show_one(printer: &Printer, project: &Explained, environment: &Environment) {
@@ -94,7 +94,7 @@ fn check(context: &Context) -> CommandResult {
             "ok": project.problems.is_empty(), "unused_keys": project.unused_keys, "problems": project.problems,
         }));
     }
-    Ok(exit_for(&explained))
+    Ok(exit_for(printer, &explained))
 }
 
 fn tell(printer: &Printer, project: &Explained) {
@@ -106,6 +106,12 @@ fn tell(printer: &Printer, project: &Explained) {
     }
 }
 
-fn exit_for(explained: &[Explained]) -> Exit {
-    if explained.iter().all(|project| project.problems.is_empty()) { Exit::Ok } else { Exit::User }
+fn exit_for(printer: &Printer, explained: &[Explained]) -> Exit {
+    let wrong: Vec<_> = explained.iter().filter(|project| !project.problems.is_empty()).collect();
+    if wrong.is_empty() {
+        return Exit::Ok;
+    }
+    let names: Vec<&str> = wrong.iter().map(|project| project.project.as_str()).collect();
+    printer.conclude(Exit::User, format!("something is wrong with {}", names.join(", ")));
+    Exit::User
 }

@@ -49,8 +49,13 @@ pub fn poll(context: &Context, args: PollArgs) -> CommandResult {
     tell_problems(&printer, &loaded.problems);
     printer.json(&json!({ "switch": "on", "problems": loaded.problems }));
     let mut worst = if loaded.problems.is_empty() { Exit::Ok } else { Exit::User };
+    let mut wrong: Vec<String> = loaded.problems.iter().map(|problem| problem.project.clone()).collect();
     let projects: Vec<Project> = loaded.projects.into_iter().filter(|project| project.enabled).collect();
     if projects.is_empty() {
+        if wrong.is_empty() && printer.talks_to_person() {
+            printer.talk(format!("no project to work on in {}", root.projects_dir().display()));
+        }
+        conclude(&printer, worst, &wrong);
         return Ok(worst);
     }
     root.ensure_state().map_err(super::root_failure)?;
@@ -69,6 +74,7 @@ pub fn poll(context: &Context, args: PollArgs) -> CommandResult {
                 print_report(&printer, project.as_str(), &report);
                 if !report.problems.is_empty() {
                     worst = worse(worst, Exit::Outside);
+                    wrong.push(project.to_string());
                 }
             }
             Err(failure) => {
@@ -76,10 +82,16 @@ pub fn poll(context: &Context, args: PollArgs) -> CommandResult {
                 tracing::error!(%project, error = failure.message, "the tick failed");
                 printer.failure(&failure);
                 worst = worse(worst, failure.exit);
+                wrong.push(project.to_string());
             }
         }
     }
+    conclude(&printer, worst, &wrong);
     Ok(worst)
+}
+
+fn conclude(printer: &Printer, worst: Exit, wrong: &[String]) {
+    printer.conclude(worst, format!("something is wrong with {}", wrong.join(", ")));
 }
 
 async fn tick_project(root: &Root, project: Project, store: Arc<dyn Store>) -> Result<Report, Failure> {
@@ -231,7 +243,10 @@ async fn lead(world: &World, run: Run, printer: Printer) -> CommandResult {
         }
         Ok(Ended::Run(run)) => Ok(match &run.stage {
             Stage::Ended { end: End::Merged { .. } | End::Closed { .. } } => Exit::Ok,
-            _ => Exit::User,
+            other => {
+                return Err(Failure::user(format!("issue {} ended as {}", run.issue, other.name()))
+                    .hint(format!("rig phase log {} tells what happened", run.issue.0)));
+            }
         }),
         Err(driver::DriverError::Store(error)) => Err(wire::store_failure(&error)),
         Err(driver::DriverError::Files(error)) => {
@@ -268,7 +283,7 @@ fn asked_to_stop() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-/// The token must be the bot's, and the reviewer's must be somebody else's.
+/// The token must be the bot's, the reviewer's must be somebody else's, and the repository there and the bot's to push to.
 async fn check_accounts(world: &World) -> Result<(), Failure> {
     let project = &world.project;
     let wrong = |who: &Login, what: &str| {
@@ -278,9 +293,16 @@ async fn check_accounts(world: &World) -> Result<(), Failure> {
         ))
         .hint("check [forge] bot and the variable that [forge] token_env names")
     };
-    let who = world.forge.whoami().await.map_err(forge_failure)?;
+    let (who, repository) = tokio::join!(world.forge.whoami(), world.forge.repository());
+    let who = who.map_err(forge_failure)?;
     if !who.is(&project.forge.bot) {
         return Err(wrong(&who, "the token"));
+    }
+    let repository = repository.map_err(forge_failure)?;
+    if repository.archived || !repository.can_push {
+        let why = if repository.archived { "is archived" } else { "does not let the bot push" };
+        return Err(Failure::user(format!("project {}: the repository {} {why}", project.name, project.repository))
+            .hint(format!("give `{}` write access on the forge, or set enabled = false", project.forge.bot)));
     }
     if let Some(token) = &project.forge.review_token {
         let reviewer = wire::reviewer_forge(project, token.clone())?.whoami().await.map_err(forge_failure)?;

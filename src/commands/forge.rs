@@ -3,11 +3,12 @@
 use super::{CommandResult, Context, runtime};
 use crate::{
     cli::{ForgeCommand, ForgeServeArgs},
-    config::root::Root,
+    config::{self, Root, RootError},
     embedded_forge::{ForgeServerError, Options, Running, start},
     output::{Exit, Failure, Printer},
 };
 use serde_json::json;
+use std::path::PathBuf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub fn run(context: &Context, command: ForgeCommand) -> CommandResult {
@@ -20,7 +21,8 @@ async fn serve(context: &Context, args: ForgeServeArgs) -> CommandResult {
     let repositories = args.repository.iter().map(|name| split(name)).collect::<Result<Vec<_>, _>>()?;
     // Before anything is said, so that an interrupt that answers it is not missed.
     let (mut interrupt, mut terminate) = (listen_for(SignalKind::interrupt())?, listen_for(SignalKind::terminate())?);
-    let folder = root(context)?.forge_dir();
+    let root = begin_root(context)?;
+    let folder = root.forge_dir();
     let options = Options { folder: folder.clone(), listen: args.listen, root_url: None, faults: false };
     let forge = start(options).await.map_err(failure)?;
     let printer = &context.printer;
@@ -30,7 +32,9 @@ async fn serve(context: &Context, args: ForgeServeArgs) -> CommandResult {
         announce(printer, "forge-admin", token);
     }
     provision(printer, &forge, &args, &repositories).await.map_err(failure)?;
+    say_how_to_begin(printer, &root, &forge.url(), &args);
     printer.talk("serving until interrupted");
+    printer.json(&json!({ "serving": forge.url() }));
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
@@ -48,7 +52,12 @@ async fn provision(
     for name in &args.user {
         if let Some(token) = forge.new_user(name).await? {
             announce(printer, name, &token);
+        } else if !args.new_token.contains(name) {
+            printer.talk(format!("user {name} is there already; a lost token is replaced with --new-token {name}"));
         }
+    }
+    for name in &args.new_token {
+        announce(printer, name, &forge.new_token(name).await?);
     }
     for (owner, name) in repositories {
         let created = forge.ensure_repository(owner, name).await?;
@@ -81,22 +90,52 @@ fn listen_for(kind: SignalKind) -> Result<Signal, Failure> {
 fn failure(error: ForgeServerError) -> Failure {
     let hint = match &error {
         ForgeServerError::PortTaken(_) => "choose another with --listen 127.0.0.1:PORT; port 0 takes a free one",
-        ForgeServerError::InUse(_) => "only one can serve a folder: use the one that runs, or another --root",
+        ForgeServerError::InUse(_) => {
+            "only one can serve a folder: use the one that runs, stop it first, or give another --root"
+        }
         ForgeServerError::File { .. } | ForgeServerError::Database { .. } => "check the folder's permissions and space",
         ForgeServerError::Listen { .. } | ForgeServerError::Refused(_) => "",
     };
     Failure::user(error).hint(hint)
 }
 
-/// Returns the root: the one given, else the nearest folder upwards that has `projects` and `state`.
-fn root(context: &Context) -> Result<Root, Failure> {
-    if let Some(folder) = &context.global.root {
-        let folder = std::path::absolute(folder).map_err(|error| Failure::user(format!("--root: {error}")))?;
-        return Ok(Root::at(folder));
+/// Returns the root with its two folders. `forge serve` begins a root, so what is missing of it is made, and said.
+fn begin_root(context: &Context) -> Result<Root, Failure> {
+    let root = match &context.global.root {
+        Some(given) => Root::at(std::path::absolute(given).map_err(|error| Failure::user(format!("--root: {error}")))?),
+        None => context.root()?,
+    };
+    if root.path().exists() && !root.path().is_dir() {
+        return Err(super::root_failure(RootError::NotAFolder(root.path().to_owned())));
     }
-    let here = std::env::current_dir().map_err(|error| Failure::user(format!("the current folder: {error}")))?;
-    here.ancestors()
-        .find(|folder| folder.join("projects").is_dir() && folder.join("state").is_dir())
-        .map(Root::at)
-        .ok_or_else(|| Failure::user("no root was found").hint("give one with --root or RIG_ROOT"))
+    let projects = root.projects_dir();
+    let missing: Vec<PathBuf> =
+        [&projects, &root.state_dir()].into_iter().filter(|path| !path.is_dir()).cloned().collect();
+    root.ensure_state().map_err(super::root_failure)?;
+    std::fs::create_dir_all(&projects).map_err(|error| {
+        Failure::user(format!("the folder {} cannot be made: {error}", projects.display()))
+            .hint("check that the root can be written, or give another with --root")
+    })?;
+    for path in &missing {
+        context.printer.talk(format!("made {}", path.display()));
+    }
+    if !missing.is_empty() {
+        context.printer.json(&json!({ "made": missing, "root": root.path() }));
+    }
+    Ok(root)
+}
+
+/// Says what comes next to somebody who has no project yet: a file that can be used as it is.
+fn say_how_to_begin(printer: &Printer, root: &Root, url: &str, args: &ForgeServeArgs) {
+    let repository = args.repository.last().and_then(|name| split(name).ok());
+    let (Some((owner, name)), Some(bot)) = (repository, args.user.first()) else { return };
+    if !config::names(root).is_empty() || !printer.talks_to_person() {
+        return;
+    }
+    let file = root.projects_dir().join(format!("{name}.toml"));
+    printer.talk(format!("to let rig work on it, write {}:", file.display()));
+    printer.talk(format!(
+        "  repo = \"{owner}/{name}\"\n  forge_url = \"{url}\"\n  [forge]\n  kind = \"embedded\"\n  bot = \"{bot}\""
+    ));
+    printer.talk(format!("and FORGE_TOKEN=the token of {bot} into {} (mode 0600)", root.env_file().display()));
 }

@@ -9,12 +9,14 @@ pub mod session;
 pub mod status;
 pub mod switch;
 pub mod wire;
+mod words;
 
 use crate::{
     cli::{Cli, Command, Dev},
     config::{LoadError, ProjectProblem, Root, RootError},
     output::{Exit, Failure, Printer},
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 pub type CommandResult = Result<Exit, Failure>;
 
@@ -78,8 +80,13 @@ pub fn tell_problems(printer: &Printer, problems: &[ProjectProblem]) {
 
 /// Returns a small runtime for commands that wait for the outside; the others never start one.
 pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::internal(format!("the async runtime cannot be started: {error}")))
+        .map_err(|error| Failure::internal(format!("the async runtime cannot be started: {error}")))?;
+    // A file that may not grow then is an error of the write, which is told, and no death in the middle of something.
+    let inside = runtime.enter();
+    let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
+    drop(inside);
+    Ok(runtime)
 }

@@ -13,6 +13,8 @@ use sqlx::SqliteConnection;
 
 /// The name of the account that the first start makes.
 const ADMIN: &str = "forge-admin";
+/// The name of the token that the first start makes for it.
+const FIRST_START: &str = "first start";
 
 /// What a repository is made with.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +32,7 @@ pub(super) async fn first_admin(forge: &Forge) -> ApiResult<Option<String>> {
     }
     let id = accounts::insert(&mut db, ADMIN, "forge-admin@noreply.localhost", "", false).await?;
     sqlx::query("UPDATE accounts SET is_admin = 1 WHERE id = ?1").bind(id).execute(&mut *db).await?;
-    let token = token(&mut db, id, "first start").await?;
+    let token = token(&mut db, id, FIRST_START).await?;
     db.commit().await?;
     Ok(Some(token))
 }
@@ -60,6 +62,20 @@ impl Running {
         let token = token(&mut db, account.id, "rig").await?;
         db.commit().await?;
         Ok(Some(token))
+    }
+
+    /// Returns a new token of a user who is there, in place of the ones that starts made before: a lost one no longer counts.
+    pub async fn new_token(&self, name: &str) -> Result<String, ForgeServerError> {
+        let mut db = self.forge.store.write().await?;
+        if !exists(&mut db, name).await? {
+            return Err(ForgeServerError::Refused(format!("no user is called `{name}`")));
+        }
+        let account = Account::named(&mut db, name).await?;
+        let query = sqlx::query("DELETE FROM tokens WHERE account = ?1 AND name = ?2");
+        query.bind(account.id).bind(FIRST_START).execute(&mut *db).await?;
+        let token = token(&mut db, account.id, "rig").await?;
+        db.commit().await?;
+        Ok(token)
     }
 
     /// Makes the repository, with a first commit, if it is missing, and its owner if that is missing. Returns whether it was.

@@ -1,8 +1,14 @@
 //! The only place that prints. Human mode writes lines and tables; JSON mode writes one JSON document a line to stdout.
 
-use super::error::Failure;
+use super::error::{Exit, Failure};
 use serde::Serialize;
-use std::io::{IsTerminal, Write};
+use std::{
+    io::{ErrorKind, IsTerminal, Write},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// Whoever read stdout has closed it.
+static READER_IS_GONE: AtomicBool = AtomicBool::new(false);
 
 /// Prints for one command.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +28,11 @@ impl Printer {
         self.json
     }
 
+    /// Returns whether the other side has closed stdout; a command that prints without end then ends.
+    pub fn reader_is_gone(&self) -> bool {
+        READER_IS_GONE.load(Ordering::Relaxed)
+    }
+
     /// Returns whether stdout is a terminal that takes colour and live lines.
     pub fn is_live(&self) -> bool {
         self.colour
@@ -35,7 +46,7 @@ impl Printer {
     /// Prints a line of data for people; nothing in JSON mode.
     pub fn line(&self, text: impl AsRef<str>) {
         if !self.json {
-            write_line(&mut std::io::stdout().lock(), text.as_ref());
+            write_data(text.as_ref());
         }
     }
 
@@ -43,7 +54,7 @@ impl Printer {
     pub fn json(&self, value: &impl Serialize) {
         if self.json {
             let text = serde_json::to_string(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
-            write_line(&mut std::io::stdout().lock(), &text);
+            write_data(&text);
         }
     }
 
@@ -93,6 +104,21 @@ impl Printer {
         self.json(&serde_json::json!({
             "error": failure.message, "hint": failure.hint, "exit": failure.exit as u8
         }));
+    }
+
+    /// Ends JSON output whose lines have told already what is wrong: the last line says so, with the exit code.
+    pub fn conclude(&self, exit: Exit, message: impl AsRef<str>) {
+        if exit != Exit::Ok {
+            self.json(&serde_json::json!({ "error": message.as_ref(), "hint": "", "exit": exit as u8 }));
+        }
+    }
+}
+
+fn write_data(text: &str) {
+    if let Err(error) = writeln!(std::io::stdout().lock(), "{text}")
+        && error.kind() == ErrorKind::BrokenPipe
+    {
+        READER_IS_GONE.store(true, Ordering::Relaxed);
     }
 }
 

@@ -42,6 +42,9 @@ mod embedded_forge;
 
 mod docs;
 
+#[path = "../support/by_hand.rs"]
+mod by_hand_support;
+mod recovery;
 #[path = "../support/run_events.rs"]
 mod run_events;
 mod run_machine;
@@ -49,4 +52,4 @@ mod run_machine;
 mod run_rules;
 mod run_walks;
 mod state_machine_doc;
-mod recovery;
+mod stories;

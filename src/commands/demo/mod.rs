@@ -21,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 use timeline::Timeline;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Pause between two ticks; cron waits ten minutes.
 const TICK_PAUSE: Duration = Duration::from_millis(400);
@@ -49,23 +50,43 @@ pub fn run(context: &Context, args: DemoArgs) -> CommandResult {
     let folder = tempfile::Builder::new().prefix("rig-demo-").tempdir().map_err(|error| {
         Failure::user(format!("no temporary folder can be made: {error}")).hint("set TMPDIR to a folder with room")
     })?;
-    let printer = context.printer;
-    let result = runtime.block_on(play(printer, &args, folder.path()));
-    if args.keep || result.as_ref().is_ok_and(|exit| *exit != Exit::Ok) {
-        let kept = folder.keep();
-        say_how_to_look(printer, &kept);
+    let result = runtime.block_on(play(context.printer, &args, folder.path()));
+    if is_kept(&args, &result) {
+        let _ = folder.keep();
     }
     result
 }
 
+/// What went wrong is kept for a look, unless the person who started it has ended it.
+fn is_kept(args: &DemoArgs, result: &CommandResult) -> bool {
+    args.keep || result.as_ref().is_ok_and(|exit| *exit != Exit::Ok)
+}
+
 async fn play(printer: Printer, args: &DemoArgs, folder: &Path) -> CommandResult {
     let began = Instant::now();
-    let demo = Demo::prepare(printer, args.clone(), folder).await?;
+    // From the first moment on: whenever it comes, nothing stays behind.
+    let failed = |error| Failure::internal(format!("signals cannot be listened for: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let asked_to_stop = async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    tokio::pin!(asked_to_stop);
+    let demo = tokio::select! {
+        demo = Demo::prepare(printer, args.clone(), folder) => demo?,
+        () = &mut asked_to_stop => return Err(Failure::user("interrupted")),
+    };
     let result = tokio::select! {
         result = demo.work(began) => result,
-        _ = tokio::signal::ctrl_c() => Err(Failure::user("interrupted")),
+        () = &mut asked_to_stop => Err(Failure::user("interrupted")),
     };
     demo.tidy_up().await;
+    if is_kept(args, &result) {
+        demo.say_how_to_look();
+    }
     result
 }
 
@@ -146,8 +167,20 @@ impl Demo {
         }
     }
 
-    /// Ends what the demo has started: drivers by their own process, sessions by the demo's own tmux server.
+    /// Says what was kept and how to look at it.
+    fn say_how_to_look(&self) {
+        let (printer, path) = (self.printer, self.root.path().display());
+        let listen = self.forge.url().replace("http://", "");
+        printer.talk(format!("kept in {path}"));
+        printer.talk(format!("  rig status --all --root {path}"));
+        printer.talk(format!("  rig phase log 1 --root {path}"));
+        printer.talk(format!("  rig forge serve --root {path} --listen {listen}"));
+    }
+
+    /// Ends what the demo has started: drivers by their own process, sessions by the demo's own tmux server. The switch
+    /// goes first, so that a tick that is under way starts no more.
     async fn tidy_up(&self) {
+        let _ = std::fs::remove_file(self.root.dev_switch());
         let machine = wire::machine(&self.root, self.rig.clone());
         if let Ok(store) = wire::store(&self.root).await {
             for driver in store.drivers().await.unwrap_or_default() {
@@ -158,12 +191,4 @@ impl Demo {
             self.printer.talk(format!("the demo's tmux server could not be ended: {error}"));
         }
     }
-}
-
-fn say_how_to_look(printer: Printer, root: &Path) {
-    let path = root.display();
-    printer.talk(format!("kept in {path}"));
-    printer.talk(format!("  rig status --all --root {path}"));
-    printer.talk(format!("  rig phase log 2 --root {path}"));
-    printer.talk(format!("  rig forge serve --root {path}      the forge and its repository again"));
 }

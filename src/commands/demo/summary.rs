@@ -61,6 +61,7 @@ pub(super) async fn print(
         "outcome": outcome, "merged": merged, "wanted": wanted, "order": timeline.order,
         "seconds": took.as_secs_f64(), "own_seconds": timeline.own_time.as_secs_f64(),
         "main": on_forge, "mirror": in_mirror, "journal": demo.root.database(),
+        "kept": demo.args.keep || !all, "exit": if all { Exit::Ok } else { Exit::Outside } as u8,
     }));
     Ok(if all { Exit::Ok } else { Exit::Outside })
 }

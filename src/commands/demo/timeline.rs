@@ -2,11 +2,9 @@
 
 use super::people::Posted;
 use crate::{
+    commands::words,
     domain::{
-        ci::CiVerdict,
         ids::{IssueNumber, PullRequestNumber, RunId},
-        phase::Phase,
-        pull_request::Verdict,
         run::Event,
     },
     engine::resume,
@@ -145,7 +143,7 @@ impl Timeline {
     }
 
     fn print(&self, recorded: &RecordedEvent, issue: IssueNumber, event: &Event) {
-        let Some((colour, words)) = words(event) else { return };
+        let Some((colour, words)) = words::of(event) else { return };
         let since = recorded.at.duration_since(self.began_at).as_secs_f64().max(0.0);
         self.printer.live("");
         let number = self.printer.paint(36, &format!("{issue}"));
@@ -165,47 +163,5 @@ impl Timeline {
         let text = if states.is_empty() { "waiting for the next tick".to_owned() } else { states.join("; ") };
         self.printer.live(&format!("{:>7.2}s  {text}", self.began.elapsed().as_secs_f64()));
         Ok(())
-    }
-}
-
-/// Returns an event in words with a colour, or nothing for what is of no interest here.
-fn words(event: &Event) -> Option<(u8, String)> {
-    let plain = |text: &str| Some((0, text.to_owned()));
-    match event {
-        Event::IssueClaimed { title, .. } => Some((1, format!("claimed: {title}"))),
-        Event::SessionStarted { attempt, .. } => Some((0, format!("session started, attempt {attempt}"))),
-        Event::SessionLost { how, .. } => Some((33, format!("session lost: {how}"))),
-        Event::PhaseReported { report, .. } => Some((
-            0,
-            match report.phase {
-                Phase::AwaitingCi => "the agent has pushed and waits for CI".into(),
-                Phase::AwaitingReview => "the agent waits for the review".into(),
-                other => format!("the agent says {other}"),
-            },
-        )),
-        Event::PullRequestOpened { number, .. } => Some((0, format!("pull request {number} opened"))),
-        Event::CiFinished { head, verdict } => Some(match verdict {
-            CiVerdict::Green => (32, format!("CI passed at {}", head.short())),
-            CiVerdict::Red { steps } => {
-                let step = steps.first().map(|step| step.name.clone()).unwrap_or_default();
-                (31, format!("CI failed at {} ({step}); told to the agent", head.short()))
-            }
-            CiVerdict::Broken { why } => (33, format!("CI itself failed: {why}")),
-            CiVerdict::Pending { .. } => (0, "CI is pending".into()),
-        }),
-        Event::ReviewReceived { reviewer, verdict, .. } => Some(match verdict {
-            Verdict::Approved => (32, format!("{reviewer} approved")),
-            Verdict::ChangesRequested => (33, format!("{reviewer} asks for changes; told to the agent")),
-            Verdict::Comment | Verdict::None => (0, format!("{reviewer} commented")),
-        }),
-        Event::GatePassed { head } => Some((0, format!("the gate is passed at {}", head.short()))),
-        Event::Merged { pull_request, commit } => {
-            let commit = commit.as_ref().map(|commit| format!(" as {}", commit.short())).unwrap_or_default();
-            Some((32, format!("pull request {pull_request} merged{commit}")))
-        }
-        Event::MergeRefused { .. } => Some((33, "the merge was refused; judged anew".into())),
-        Event::EffectFailed { error } => Some((31, error.clone())),
-        Event::RunEnded => plain("done: closed, mirrored, tidied up"),
-        _ => None,
     }
 }
