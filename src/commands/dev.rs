@@ -12,8 +12,9 @@ use crate::{
     engine::{
         World, comments,
         driver::{self, Ended},
+        launch::{self, Claimed, Way},
         resume, snapshot,
-        tick::{self, Claimed, Report},
+        tick::{self, Report},
     },
     output::{Exit, Failure, Printer},
     ports::{
@@ -198,9 +199,9 @@ async fn claim_by_hand(world: &World, issue: IssueNumber, printer: &Printer) -> 
         Failure::new(Exit::Held, error).hint("another rig is choosing an issue; try again in a moment")
     })?;
     let queue = snapshot::base(world, &open, Vec::new());
-    match tick::claim_under_lock(world, &queue, issue, true).await.map_err(tick_failure)? {
+    match launch::claim_under_lock(world, &queue, issue, Way::ByHand).await.map_err(tick_failure)? {
         Claimed::Yes(mut run) => {
-            tick::confirm(world, &mut run, dispatch.as_ref()).await.map_err(tick_failure)?;
+            launch::confirm(world, &mut run, dispatch.as_ref()).await.map_err(tick_failure)?;
             Ok(*run)
         }
         Claimed::No { code, words } => {
@@ -249,6 +250,8 @@ async fn lead(world: &World, run: Run, printer: Printer) -> CommandResult {
             }
         }),
         Err(driver::DriverError::Store(error)) => Err(wire::store_failure(&error)),
+        Err(error @ driver::DriverError::Token { .. }) => Err(Failure::user(error)
+            .hint("put a valid token into the variable that [forge] token_env names; the next rig dev poll goes on")),
         Err(driver::DriverError::Files(error)) => {
             Err(Failure::user(error).hint("check that the state folder is writable and its disk is not full"))
         }

@@ -46,6 +46,16 @@ pub enum DispatchError {
 }
 
 impl DispatchError {
+    /// Returns whether the forge does not know the token (401).
+    pub fn is_refused_token(&self) -> bool {
+        let refused = |error: &ForgeError| matches!(error, ForgeError::Unauthorized { .. });
+        match self {
+            Self::Forge(error) | Self::Start(session::StartError::Forge(error)) => refused(error),
+            Self::Merge(merge::MergeError::Forge(error)) => refused(error),
+            _ => false,
+        }
+    }
+
     /// Returns whether the same may succeed later without anyone's doing.
     pub fn is_transient(&self) -> bool {
         match self {
@@ -135,9 +145,7 @@ pub async fn carry_out(
             Event::EffectDone
         }
         Effect::DeleteBranch => {
-            if let Some(branch) = &run.branch {
-                world.forge.delete_branch(branch).await?;
-            }
+            delete_branch(world, run).await?;
             Event::EffectDone
         }
         Effect::EndSession => {
@@ -178,10 +186,9 @@ async fn open_pull_request(world: &World, run: &Run, files: &dyn RunFiles) -> Re
         Created::New(pull_request) => {
             Ok(Event::PullRequestOpened { number: pull_request.number, head: pull_request.head.clone() })
         }
-        Created::AlreadyThere => find_own(world, run).await?.ok_or_else(|| {
-            let request = format!("a pull request for {branch}");
-            ForgeError::Garbled { request, message: "the forge says it exists and does not list it".into() }.into()
-        }),
+        Created::AlreadyThere => Ok(find_own(world, run).await?.unwrap_or_else(|| Event::EffectFailed {
+            error: format!("somebody else has opened a pull request of branch {branch}"),
+        })),
     }
 }
 
@@ -213,6 +220,19 @@ async fn close_issue(world: &World, run: &Run) -> Result<(), DispatchError> {
     if world.forge.issue(run.issue).await?.state == OpenOrClosed::Open {
         world.forge.close_issue(run.issue).await?;
     }
+    Ok(())
+}
+
+/// Deletes the merged branch, unless it holds more than what was merged.
+async fn delete_branch(world: &World, run: &Run) -> Result<(), DispatchError> {
+    let (Some(branch), Some(number)) = (&run.branch, run.pull_request) else { return Ok(()) };
+    let Some(tip) = world.forge.branch_tip(branch.as_str()).await? else { return Ok(()) };
+    let merged = world.forge.pull_request(number).await?;
+    if !merged.merged || merged.head != tip {
+        tracing::warn!(run = %run.id, %branch, tip = tip.short(), "the branch holds more than what was merged, and stays");
+        return Ok(());
+    }
+    world.forge.delete_branch(branch).await?;
     Ok(())
 }
 

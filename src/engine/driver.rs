@@ -40,6 +40,8 @@ const RETRY_MOST: Duration = Duration::from_secs(60);
 const WORKING_FACTOR: u32 = 6;
 /// Wall and monotonic time that have parted by more than this tell of a suspended machine or a set clock.
 const CLOCKS_APART: Duration = Duration::from_secs(60);
+/// Time without a look at the forge after which the run's own deadlines count all the same.
+const BLIND: Duration = Duration::from_secs(600);
 /// Longest sleep of the loop.
 const NAP: Duration = Duration::from_secs(15);
 
@@ -49,6 +51,9 @@ pub enum DriverError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Files(#[from] RunFilesError),
+    /// The forge does not take the token any more; the run waits for a driver with another.
+    #[error("{message}")]
+    Token { message: String },
 }
 
 /// How a driver ended.
@@ -83,7 +88,9 @@ pub async fn drive(
         in_flight: BTreeMap::new(),
         retries: BTreeMap::new(),
         counted_to: now,
+        hooks_read_to: 0,
         alive_at: now,
+        looked_at: now,
         forge_at: now,
         beat_at: now,
         liveness_at: now,
@@ -136,11 +143,15 @@ struct Driver {
     retries: BTreeMap<EffectId, (u32, Duration)>,
     /// Until when the observed time is in the journal.
     counted_to: Duration,
+    /// Bytes of the hooks file that this driver has read.
+    hooks_read_to: u64,
     /// Last sign of life of the agent.
     alive_at: Duration,
     forge_at: Duration,
     beat_at: Duration,
     liveness_at: Duration,
+    /// When the forge was last looked at with success, or the driver began.
+    looked_at: Duration,
     /// Everything was looked at once since the start; before that no time passes.
     observed_once: bool,
     typing: bool,
@@ -208,12 +219,15 @@ impl Driver {
         }
         // Hooks are read first and judged last: a phase written before a stop is seen before the stop is.
         let hooks = observe::hooks(&self.run, self.files.as_ref())?;
+        // A line that meant nothing is not journaled; read once, it is no new sign of life.
+        let read_to = self.hooks_read_to;
         for phase in observe::phases(&self.run, self.files.as_ref())? {
             self.alive_at = self.world.clock.monotonic();
             self.commit(phase).await?;
         }
-        for hook in hooks {
+        for hook in hooks.into_iter().filter(|hook| hook.offset > read_to) {
             self.alive_at = self.world.clock.monotonic();
+            self.hooks_read_to = self.hooks_read_to.max(hook.offset);
             if let Some(seen) = observe::hook_event(&self.run, &hook, &self.inbox) {
                 self.commit(seen).await?;
             }
@@ -317,7 +331,7 @@ impl Driver {
                 self.forge_at = now;
             }
         }
-        let wanted = !self.run.stage.is_over() && !matches!(self.run.stage, Stage::Claiming);
+        let wanted = self.wants_forge();
         // Where there is nothing to be seen there, nothing can be missed.
         self.observed_once |= !wanted;
         if now >= self.forge_at && wanted && !self.looking_at_forge {
@@ -394,7 +408,12 @@ impl Driver {
             }
             Outcome::Forge(seen) => {
                 self.looking_at_forge = false;
-                self.observed_once |= seen.is_some();
+                let now = self.world.clock.monotonic();
+                if seen.is_some() {
+                    self.looked_at = now;
+                }
+                // Time cannot rest for ever because there is nothing to be seen: a forge that has lost the issue stays so.
+                self.observed_once |= seen.is_some() || now.saturating_sub(self.looked_at) > BLIND;
                 for seen in seen.into_iter().flatten() {
                     self.commit(seen).await?;
                 }
@@ -440,6 +459,10 @@ impl Driver {
             Ok(None) => {
                 self.retries.insert(id, (0, now + self.world.project.forge.poll_interval));
                 Ok(())
+            }
+            Err(error) if error.is_refused_token() => {
+                // This process has the token that it began with; the next driver reads the new one.
+                Err(DriverError::Token { message: error.to_string() })
             }
             Err(error) if error.is_transient() => {
                 let tries = self.retries.get(&id).map_or(0, |(tries, _)| *tries);
@@ -519,20 +542,45 @@ impl Driver {
         }
     }
 
-    /// Returns how long the loop may sleep when nothing wakes it.
+    /// Returns how long the loop may sleep when nothing wakes it. What is under way wakes it by itself.
     fn nap(&self, deliver_in: Option<Duration>) -> Duration {
         let now = self.world.clock.monotonic();
         let wall = self.world.clock.now();
         let watched = now.saturating_sub(self.counted_to);
-        let timers = self.run.deadlines().into_iter().map(|(_, due)| match due {
+        let timers = self.run.deadlines().into_iter().filter(|_| self.observed_once).map(|(_, due)| match due {
             Due::At(when) => when.duration_since(wall).max(jiff::SignedDuration::ZERO).unsigned_abs(),
             Due::Watched(left) => left.saturating_sub(watched),
         });
-        let retries = self.retries.values().map(|(_, when)| when.saturating_sub(now));
-        let fixed = [NAP, self.beat_at.saturating_sub(now), self.liveness_at.saturating_sub(now)];
-        let forge = (!self.run.stage.is_over()).then(|| self.forge_at.saturating_sub(now));
+        let under_way = |id: &EffectId| self.in_flight.values().any(|(current, _)| current == id);
+        let retries =
+            self.retries.iter().filter(|(id, _)| !under_way(id)).map(|(_, (_, when))| when.saturating_sub(now));
+        let later = self.run.pending.values().filter_map(|effect| match effect {
+            Effect::RunCi { not_before: Some(when), .. } => {
+                Some(when.duration_since(wall).max(jiff::SignedDuration::ZERO).unsigned_abs())
+            }
+            _ => None,
+        });
+        let waits_for_ci = self.in_flight.contains_key(&Lane::Ci);
+        let later = later.filter(|_| !waits_for_ci);
+        let session = (!self.looking_at_session).then(|| self.liveness_at.saturating_sub(now));
+        let forge = (self.wants_forge() && !self.looking_at_forge).then(|| self.forge_at.saturating_sub(now));
+        let fixed = [NAP, self.beat_at.saturating_sub(now)];
         let floor = Duration::from_millis(5);
-        timers.chain(retries).chain(fixed).chain(forge).chain(deliver_in).min().unwrap_or(NAP).max(floor)
+        timers
+            .chain(retries)
+            .chain(later)
+            .chain(fixed)
+            .chain(session)
+            .chain(forge)
+            .chain(deliver_in)
+            .min()
+            .unwrap_or(NAP)
+            .max(floor)
+    }
+
+    /// Before the claim is confirmed and after the end is decided there is nothing to be seen on the forge.
+    fn wants_forge(&self) -> bool {
+        !self.run.stage.is_over() && !matches!(self.run.stage, Stage::Claiming)
     }
 }
 

@@ -37,7 +37,9 @@ pub async fn send(world: &World) -> StoreResult<()> {
                     continue;
                 }
                 Err(error @ (ForgeError::Unauthorized { .. } | ForgeError::Forbidden { .. })) => {
-                    tracing::error!(issue = notice.issue.0, %error, notice = notice.text, "a notice cannot be written on the issue");
+                    // Kept: a token is replaced sooner or later, and then this must be said.
+                    tracing::error!(issue = notice.issue.0, %error, notice = notice.text, "a notice waits for a token that may write");
+                    continue;
                 }
                 Err(error) => {
                     tracing::error!(issue = notice.issue.0, %error, notice = notice.text, "a notice was refused");

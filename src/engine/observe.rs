@@ -173,6 +173,11 @@ fn is_news(world: &World, run: &Run, review: &Review) -> bool {
     if run.seen_reviews.contains(&review.id) || review.dismissed || review.reviewer.is(&world.project.forge.bot) {
         return false;
     }
+    // Anybody can review on a public forge; the agent hears only those whose word counts there.
+    let configured = world.project.review.reviewers.iter().any(|reviewer| reviewer.is(&review.reviewer));
+    if !configured && !review.official {
+        return false;
+    }
     match review.verdict {
         Verdict::Approved | Verdict::ChangesRequested => true,
         Verdict::Comment => !review.body.trim().is_empty() || !review.comments.is_empty(),
@@ -203,7 +208,8 @@ async fn replies(world: &World, run: &Run) -> ForgeResult<Vec<Seen>> {
         if !addressed || !news || comment.author.is(&world.project.forge.bot) {
             continue;
         }
-        if world.forge.can_write(&comment.author).await? {
+        // Who cannot be judged now is asked about again with the next look; the rest of the look stands.
+        if world.forge.can_write(&comment.author).await.unwrap_or(false) {
             let text = body[address.len()..].trim_start_matches([':', ',']).trim().to_owned();
             seen.push(Seen::new(Event::HumanReplied { id, who: comment.author.to_string(), text }));
         }

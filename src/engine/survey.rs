@@ -22,7 +22,11 @@ pub async fn survey(world: &World, run: &Run) -> ForgeResult<Event> {
     let (issue, all) = futures::try_join!(world.forge.issue(run.issue), world.forge.pull_requests(StateFilter::All))?;
     let mut related: Vec<&PullRequest> = all.iter().filter(|pull_request| belongs(pull_request, &issue)).collect();
     related.sort_by_key(|pull_request| std::cmp::Reverse(pull_request.number));
-    let adopted = related.iter().find(|pull_request| is_ours(world, pull_request)).copied();
+    let taken = led_elsewhere(world, run).await;
+    let adopted = related
+        .iter()
+        .find(|ours| is_ours(world, ours) && is_for(ours, run.issue) && !taken.contains(&ours.number))
+        .copied();
     let prior: Vec<PullRequestNumber> = related
         .iter()
         .filter(|pull_request| !pull_request.merged && Some(pull_request.number) != adopted.map(|ours| ours.number))
@@ -76,6 +80,20 @@ pub fn issue_of_branch(branch: &str) -> Option<IssueNumber> {
     let rest = branch.strip_prefix("fix/issue-")?;
     let (number, again) = rest.split_once('-').map_or((rest, None), |(number, again)| (number, Some(again)));
     again.is_none_or(|text| text.parse::<u32>().is_ok()).then(|| number.parse().ok().map(IssueNumber)).flatten()
+}
+
+/// Returns the pull requests that other open runs of the project lead: never adopted.
+async fn led_elsewhere(world: &World, run: &Run) -> Vec<PullRequestNumber> {
+    let rows = world.store.open_runs(Some(&run.project)).await.unwrap_or_default();
+    rows.into_iter().filter(|row| row.run != run.id).filter_map(|row| row.pull_request).collect()
+}
+
+/// Returns whether a pull request is meant for the issue: by its branch where that tells an issue, else because it says so.
+fn is_for(pull_request: &PullRequest, issue: IssueNumber) -> bool {
+    match pull_request.head_branch.as_ref().and_then(|branch| issue_of_branch(branch.as_str())) {
+        Some(of_branch) => of_branch == issue,
+        None => closes_issue(&pull_request.body, issue),
+    }
 }
 
 fn belongs(pull_request: &PullRequest, issue: &Issue) -> bool {

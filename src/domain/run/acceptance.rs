@@ -29,7 +29,7 @@ impl Mover {
             Some(prompts::branch_without_commits(base, uncommitted))
         } else if remote != Some(local) {
             Some(prompts::branch_not_pushed(local, remote, uncommitted))
-        } else if self.run.red_at.as_ref() == Some(local) && phase == Phase::AwaitingCi {
+        } else if self.run.red_at.as_ref() == Some(local) {
             Some(prompts::head_not_moved(local, uncommitted))
         } else {
             None
@@ -50,7 +50,12 @@ impl Mover {
 
     /// Waits for CI at a commit, or goes on when it was green there already; what the agent has to hear comes first.
     pub(super) fn await_ci(&mut self, head: &Sha) {
+        if self.run.head.as_ref() != Some(head) {
+            self.run.used.merge_refusals = 0;
+            self.run.merge_not_before = None;
+        }
         self.run.head = Some(head.clone());
+        self.run.interrupted = None;
         if self.owes_agent() {
             return self.hand_over();
         }
@@ -69,6 +74,8 @@ impl Mover {
         }
         match self.run.stage {
             Stage::AwaitingCi { .. } | Stage::AwaitingReview { .. } | Stage::Merging { .. } => self.await_ci(head),
+            // Somebody else than the agent has pushed: that is an answer, too.
+            Stage::Escalated { .. } if !self.run.busy => self.await_ci(head),
             _ => return Err(Ignored::NotNow),
         }
         Ok(())
@@ -147,6 +154,7 @@ impl Mover {
         match verdict {
             Verdict::None => return Err(Ignored::NotNow),
             Verdict::Approved => {
+                self.run.merge_not_before = None;
                 self.notify(format!("{reviewer} approved"), false);
                 return Ok(());
             }

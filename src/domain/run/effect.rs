@@ -103,7 +103,9 @@ impl Effect {
             | Effect::InspectBranch { .. }
             | Effect::Diagnose { .. }
             | Effect::EndSession
-            | Effect::RemoveWorkspace => Lane::Session,
+            | Effect::RemoveWorkspace
+            // Behind the worktree's: what only the branch has is saved before it goes.
+            | Effect::DeleteBranch => Lane::Session,
             Effect::Deliver { .. } => Lane::Delivery,
             Effect::RunCi { .. } => Lane::Ci,
             Effect::PushMirrors => Lane::Mirror,
@@ -115,7 +117,6 @@ impl Effect {
             | Effect::SetState { .. }
             | Effect::Comment { .. }
             | Effect::CloseIssue
-            | Effect::DeleteBranch
             | Effect::Notify { .. } => Lane::Forge,
         }
     }

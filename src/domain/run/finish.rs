@@ -19,6 +19,7 @@ impl Mover {
                 self.set_state(IssueState::Done);
                 self.order(Effect::EndSession);
                 self.order(Effect::RemoveWorkspace);
+                // Last: what the branch alone has is found while the branch is there.
                 if self.run.policy.delete_branch {
                     self.order(Effect::DeleteBranch);
                 }

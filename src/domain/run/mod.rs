@@ -105,6 +105,12 @@ pub struct Run {
     pub seen_replies: BTreeSet<String>,
     /// Bytes of the hooks file that the journal has taken in.
     pub hooks_offset: u64,
+    /// Since when the present head waits for its review; merges that are refused do not renew it.
+    pub review_since: Option<Timestamp>,
+    /// The gate's word does not count before this: the forge has just refused the merge.
+    pub merge_not_before: Option<Timestamp>,
+    /// The escalation that a merge interrupted; it stands again when the merge is refused.
+    pub interrupted: Option<(Stage, Timestamp)>,
     /// Reasons of earlier escalations of this run, for the prompt of a new attempt.
     pub escalations: Vec<String>,
 }
@@ -125,14 +131,20 @@ impl Run {
         let watched = |limit_secs: u64, used_ms: u64| {
             Due::Watched(Duration::from_millis((limit_secs.saturating_mul(1_000)).saturating_sub(used_ms)))
         };
-        let wall = |secs: u64| {
+        let wall_from = |since: Timestamp, secs: u64| {
             let span = SignedDuration::from_secs(i64::try_from(secs).unwrap_or(i64::MAX / 4));
-            Due::At(self.since.checked_add(span).unwrap_or(Timestamp::MAX))
+            Due::At(since.checked_add(span).unwrap_or(Timestamp::MAX))
         };
+        let wall = |secs: u64| wall_from(self.since, secs);
         match &self.stage {
             Stage::Working => vec![(Timer::AgentTotal, watched(policy.agent_timeout_secs, self.used.agent_ms))],
-            Stage::AwaitingCi { .. } => vec![(Timer::Ci, watched(policy.ci_timeout_secs, self.stage_ms))],
-            Stage::AwaitingReview { .. } => vec![(Timer::Review, wall(policy.review_timeout_secs))],
+            Stage::AwaitingCi { .. } => {
+                vec![(Timer::Ci, watched(policy.ci_timeout_secs + policy::CI_SLACK_SECS, self.stage_ms))]
+            }
+            Stage::AwaitingReview { .. } => {
+                let since = self.review_since.unwrap_or(self.since);
+                vec![(Timer::Review, wall_from(since, policy.review_timeout_secs))]
+            }
             Stage::Escalated { reminders, .. } => vec![(
                 Timer::Escalation,
                 wall(match reminders {
@@ -146,17 +158,10 @@ impl Run {
             | Stage::Starting
             | Stage::Inspecting { .. }
             | Stage::Merging { .. }
-            | Stage::Finishing { .. }
-                if self.stuck_told =>
-            {
-                Vec::new()
+            | Stage::Finishing { .. } => {
+                let limit = if self.stuck_told { policy::GIVE_UP_SECS } else { policy::STUCK_SECS };
+                vec![(Timer::Stuck, watched(limit, self.stage_ms))]
             }
-            Stage::Claiming
-            | Stage::Surveying
-            | Stage::Starting
-            | Stage::Inspecting { .. }
-            | Stage::Merging { .. }
-            | Stage::Finishing { .. } => vec![(Timer::Stuck, watched(policy::STUCK_SECS, self.stage_ms))],
             Stage::Ended { .. } => Vec::new(),
         }
     }

@@ -53,6 +53,13 @@ impl Default for Policy {
 
 /// Observed time after which people are told that rig's own next act does not come about.
 pub const STUCK_SECS: u64 = 30 * 60;
+/// Observed time after which rig gives the act up, and hands the run to a human.
+pub const GIVE_UP_SECS: u64 = 3 * 3_600;
+/// What the run's own clock allows beyond CI's limit: where rig runs CI itself, that limit is told with the log.
+pub const CI_SLACK_SECS: u64 = 60;
+/// First pause after a refused merge; doubled each time, up to `MERGE_RETRY_MOST_SECS`.
+pub const MERGE_RETRY_SECS: i64 = 5;
+pub const MERGE_RETRY_MOST_SECS: i64 = 600;
 /// Times that CI's machinery may break for one commit before a human is asked.
 pub const CI_BREAKS: u32 = 6;
 /// First pause before CI is asked again after its machinery broke; doubled each time.

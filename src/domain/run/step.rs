@@ -2,10 +2,10 @@
 
 use super::{
     Effect, End, Event, Fact, IssueState, MergeRefusal, Policy, Run, Session, Stage, Timer, Used,
-    policy::{MERGE_REFUSALS, STUCK_SECS},
+    policy::{MERGE_REFUSALS, MERGE_RETRY_MOST_SECS, MERGE_RETRY_SECS, STUCK_SECS},
 };
 use crate::domain::ids::{Attempt, EffectId, RunId, Seq, Sha};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What an event did.
@@ -73,6 +73,9 @@ pub fn begin(id: &RunId, fact: &Fact) -> Option<(Run, Vec<(EffectId, Effect)>)> 
         seen_reviews: BTreeSet::new(),
         seen_replies: BTreeSet::new(),
         hooks_offset: 0,
+        review_since: None,
+        merge_not_before: None,
+        interrupted: None,
         escalations: Vec::new(),
     };
     let mut mover = Mover { run, at: fact.at, orders: Vec::new(), answered: None };
@@ -253,6 +256,12 @@ impl Mover {
         if self.run.head.as_ref() != Some(head) || self.run.green_at.as_ref() != Some(head) {
             return Err(Ignored::StaleHead);
         }
+        if self.run.merge_not_before.is_some_and(|when| self.at < when) {
+            return Err(Ignored::NotNow);
+        }
+        if matches!(self.run.stage, Stage::Escalated { .. }) {
+            self.run.interrupted = Some((self.run.stage.clone(), self.run.since));
+        }
         self.enter(Stage::Merging { head: head.clone() });
         self.order(Effect::Merge { pull_request, head: head.clone() });
         Ok(())
@@ -262,20 +271,27 @@ impl Mover {
         if !matches!(&self.run.stage, Stage::Merging { head: judged } if judged == head) {
             return Err(Ignored::StaleHead);
         }
+        let pause = (MERGE_RETRY_SECS << self.run.used.merge_refusals.min(10)).min(MERGE_RETRY_MOST_SECS);
+        self.run.merge_not_before = self.at.checked_add(SignedDuration::from_secs(pause)).ok();
         self.run.used.merge_refusals += 1;
+        let interrupted = self.run.interrupted.take();
         match why {
             MergeRefusal::Conflict => self.ask_for_rebase(),
             MergeRefusal::Protected { message } => {
                 self.escalate(format!("the forge does not let rig merge: {message}"));
             }
-            _ if self.run.used.merge_refusals > MERGE_REFUSALS => {
+            MergeRefusal::TryAgain { .. } if self.run.used.merge_refusals > MERGE_REFUSALS => {
                 self.escalate("the forge refuses the merge again and again".into());
             }
             // A review may have come while the merge was under way.
             MergeRefusal::NotReady { .. } | MergeRefusal::TryAgain { .. } if self.owes_agent() => self.hand_over(),
-            MergeRefusal::NotReady { .. } | MergeRefusal::TryAgain { .. } => {
-                self.enter(Stage::AwaitingReview { head: head.clone() });
-            }
+            MergeRefusal::NotReady { .. } | MergeRefusal::TryAgain { .. } => match interrupted {
+                Some((escalated, since)) => {
+                    self.enter(escalated);
+                    self.run.since = since;
+                }
+                None => self.enter(Stage::AwaitingReview { head: head.clone() }),
+            },
         }
         Ok(())
     }
@@ -307,6 +323,7 @@ impl Mover {
             Timer::Ci => self.ci_timed_out(),
             Timer::Review => self.escalate("the pull request waits for its review too long".into()),
             Timer::Escalation => self.escalation_due(),
+            Timer::Stuck if self.run.stuck_told => self.give_up(),
             Timer::Stuck => {
                 self.run.stuck_told = true;
                 let waits = self.run.stage.waits_for();
@@ -314,6 +331,23 @@ impl Mover {
             }
         }
         Ok(())
+    }
+
+    /// What rig itself has to do has not come about for hours: a human has to look, and others get the slot.
+    fn give_up(&mut self) {
+        let waits = self.run.stage.waits_for();
+        match self.run.stage {
+            Stage::Claiming | Stage::Surveying => {
+                self.finish(End::GivenBack { why: format!("rig waited for hours for {waits}") });
+            }
+            Stage::Finishing { .. } => {
+                let left: Vec<&str> = self.run.pending.values().map(Effect::words).collect();
+                let left = left.join(", ");
+                self.cancel(|_| true);
+                self.notify(format!("left undone: {left}"), true);
+            }
+            _ => self.escalate(format!("rig waited for hours for {waits}")),
+        }
     }
 
     fn escalation_due(&mut self) {
@@ -360,6 +394,11 @@ impl Mover {
             Effect::Merge { head, .. } => !matches!(&stage, Stage::Merging { head: judged } if judged == head),
             _ => false,
         });
+        match &stage {
+            Stage::AwaitingReview { .. } => self.run.review_since = self.run.review_since.or(Some(self.at)),
+            Stage::Merging { .. } | Stage::Escalated { .. } => {}
+            _ => self.run.review_since = None,
+        }
         self.run.stage = stage;
         self.run.since = self.at;
         self.run.stage_ms = 0;

@@ -173,11 +173,14 @@ impl Mover {
         self.run.used.turn_failures += 1;
         if error.contains("authentication") {
             self.escalate(format!("the agent's API refuses its credentials: {error}"));
-        } else if self.run.used.turn_failures > TURN_FAILURES {
+        } else if self.run.used.turn_failures > TURN_FAILURES
+            && !passes(error)
+            && matches!(self.run.stage, Stage::Working)
+        {
             self.run.used.turn_failures = 0;
             self.strike(&format!("the agent's API fails again and again: {error}"), false);
         } else {
-            let pause = TURN_RETRY_SECS << (self.run.used.turn_failures - 1).min(6);
+            let pause = TURN_RETRY_SECS << (self.run.used.turn_failures - 1).min(5);
             let when = self.at.checked_add(SignedDuration::from_secs(pause)).unwrap_or(self.at);
             self.tell_later(MessageKind::Nudge, prompts::turn_failed(error), Some(when));
         }
@@ -195,7 +198,7 @@ impl Mover {
         self.run.last_phase = Some(report.clone());
         self.run.used.nudges = 0;
         match (report.phase, &self.run.stage) {
-            (_, Stage::Merging { .. }) => {}
+            (Phase::AwaitingCi | Phase::AwaitingReview | Phase::Done, Stage::Merging { .. }) => {}
             (Phase::AwaitingReview, Stage::AwaitingCi { .. } | Stage::AwaitingReview { .. }) => {}
             (phase @ (Phase::AwaitingCi | Phase::AwaitingReview), _) => self.inspect(phase),
             (Phase::Escalate, _) => {
@@ -248,4 +251,9 @@ impl Mover {
         self.run.hooks_offset = self.run.hooks_offset.max(offset);
         Ok(())
     }
+}
+
+/// Errors of the agent's API that pass by themselves: limits and outages cost no attempt, however long they last.
+fn passes(error: &str) -> bool {
+    ["rate_limit", "server_error", "overloaded"].iter().any(|kind| error.contains(kind))
 }
