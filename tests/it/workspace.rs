@@ -568,3 +568,30 @@ async fn no_token_lies_in_any_file() {
     let found = git(world.path(), &["grep", "--no-index", "-l", "-a", "s3same-token", "--", "."]);
     assert_eq!(found, "");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_branch_is_inspected_while_the_agent_commits() {
+    let world = World::new();
+    let workspace = world.workspace();
+    let path = workspace.prepare(issue(1), &branch("fix/issue-1")).await.unwrap().path;
+    let (done, ended) = std::sync::mpsc::channel::<()>();
+    let agent = std::thread::spawn(move || {
+        for turn in 0.. {
+            fs::write(path.join("work.txt"), format!("{turn}\n")).unwrap();
+            git(&path, &["add", "--all"]);
+            git(&path, &["commit", "--quiet", "-m", "work"]);
+            if ended.try_recv() != Err(std::sync::mpsc::TryRecvError::Empty) {
+                break;
+            }
+        }
+    });
+    let mut ahead = 0;
+    for _ in 0..20 {
+        let state = workspace.inspect(issue(1), &branch("fix/issue-1")).await.unwrap();
+        assert!(state.ahead >= ahead, "{state:?}");
+        ahead = state.ahead;
+    }
+    drop(done);
+    agent.join().unwrap();
+    assert!(ahead > 0, "the agent made no commit");
+}

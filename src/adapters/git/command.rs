@@ -154,10 +154,8 @@ fn is_lock_clash(message: &str) -> bool {
 pub(super) async fn run_remote(what: impl Into<String>, program: Program) -> Result<Output, WorkspaceError> {
     let what = what.into();
     run_past_locks(program).await.map_err(|error| match error {
-        ProcessError::Failed { message, .. } if is_transient(&message) => {
-            WorkspaceError::Unavailable { what, message: brief(&message) }
-        }
-        ProcessError::Failed { message, .. } => failed(what, &message),
+        ProcessError::Failed { message, .. } if is_refusal(&message) => failed(what, &message),
+        ProcessError::Failed { message, .. } => WorkspaceError::Unavailable { what, message: brief(&message) },
         ProcessError::TimedOut { limit, .. } => {
             let message = format!("no answer within {} s", limit.as_secs_f32());
             WorkspaceError::Unavailable { what, message }
@@ -187,39 +185,33 @@ pub(in crate::adapters) fn brief(message: &str) -> String {
     without_credentials(&lines.join("; ")).chars().take(LONGEST).collect()
 }
 
-/// Judges git's words (in the C locale): whether the same command may succeed later without anyone's doing.
-pub(super) fn is_transient(message: &str) -> bool {
+/// Judges git's words (in the C locale): whether the remote, or git itself, has refused, so that only a person can help.
+/// Whatever else goes wrong with a remote may pass: a connection that breaks, half an answer, the page of a proxy. To take
+/// a refusal for that delays a word to people; the reverse gives up work that is sound.
+fn is_refusal(message: &str) -> bool {
     const SIGNS: &[&str] = &[
-        "could not resolve host",
-        "temporary failure in name resolution",
-        "connection refused",
-        "connection timed out",
-        "connection reset",
-        "connection closed",
-        "failed to connect",
-        "couldn't connect",
-        "could not connect",
-        "operation timed out",
-        "operation too slow",
-        "network is unreachable",
-        "no route to host",
-        "returned error: 5",
-        "returned error: 429",
-        "rpc failed",
-        "early eof",
-        "unexpected disconnect",
-        "empty reply",
-        "the remote end hung up",
-        "ssl_error",
-        "ssl connect error",
-        "tls connection",
-        "gnutls_handshake",
-        "transfer closed",
-        "broken pipe",
+        "permission denied",
+        "host key verification failed",
+        "authentication failed",
+        "could not read username",
+        "could not read password",
+        "' not found",
+        "repository not found",
+        "does not appear to be a git repository",
+        "not a git repository",
+        "dubious ownership",
+        "couldn't find remote ref",
+        "unable to find remote helper",
+        "rejected]",
+        "hook declined",
+        "usage: git",
     ];
     let message = message.to_lowercase();
-    let refused = ["permission denied", "host key verification failed", "authentication failed"];
-    !refused.iter().any(|sign| message.contains(sign)) && SIGNS.iter().any(|sign| message.contains(sign))
+    // 408 and 429 ask for patience.
+    let client_error = message
+        .split_once("returned error: 4")
+        .is_some_and(|(_, rest)| !rest.starts_with("08") && !rest.starts_with("29"));
+    client_error || SIGNS.iter().any(|sign| message.contains(sign))
 }
 
 #[cfg(test)]
@@ -251,12 +243,17 @@ mod tests {
 
     #[test]
     fn a_remote_that_may_answer_later_is_told_from_one_that_refuses() {
-        for (message, transient) in [
+        for (message, may_pass) in [
             ("fatal: unable to access 'http://h/': Could not resolve host: h", true),
             ("fatal: unable to access 'http://h/': Failed to connect to h port 1: Connection refused", true),
             ("error: RPC failed; curl 56 Recv failure: Connection reset by peer", true),
             ("fatal: unable to access 'http://h/': The requested URL returned error: 502", true),
+            ("fatal: unable to access 'http://h/': The requested URL returned error: 429", true),
+            ("fatal: remote-curl: bad line length character: {\"id; fatal: expected flush after ref listing", true),
+            ("fatal: http://h/info/refs not valid: is this a git repository?", true),
+            ("fatal: protocol error: bad pack header", true),
             ("fatal: unable to access 'http://h/': The requested URL returned error: 403", false),
+            ("! [remote rejected] main -> main (pre-receive hook declined)", false),
             ("fatal: Authentication failed for 'http://h/'", false),
             ("remote: Not found.; fatal: repository 'http://h/' not found", false),
             (
@@ -265,7 +262,7 @@ mod tests {
             ),
             ("fatal: '/srv/x.git' does not appear to be a git repository", false),
         ] {
-            assert_eq!(is_transient(message), transient, "{message}");
+            assert_eq!(!is_refusal(message), may_pass, "{message}");
         }
     }
 

@@ -99,6 +99,19 @@ async fn a_write_whose_answer_is_lost_is_not_repeated_in_vain() {
     in_lanes(rules.collect()).await;
 }
 
+/// What git asks for, the agent's own git included.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_answer_to_git_costs_no_more_than_time() {
+    let places =
+        [("/info/refs$", 0), ("/info/refs$", 2), ("/info/refs$", 4), ("/info/refs$", 6), ("/git-upload-pack$", 0)];
+    let bad = ways();
+    let rules = places.iter().enumerate().flat_map(|(index, (path, skip))| {
+        let wanted = if all() { bad.clone() } else { vec![bad[3 + index % 3].clone()] };
+        wanted.into_iter().map(|way| json!({ "path": path, "skip": *skip, "action": way })).collect::<Vec<_>>()
+    });
+    in_lanes(rules.collect()).await;
+}
+
 /// One request of a whole run, whichever it is, git's included.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_bad_answer_anywhere_changes_nothing() {
