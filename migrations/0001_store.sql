@@ -56,6 +56,7 @@ CREATE TABLE notices (
     issue    INTEGER NOT NULL,
     text     TEXT    NOT NULL,
     urgent   INTEGER NOT NULL CHECK (urgent IN (0, 1)),
+    on_issue INTEGER NOT NULL CHECK (on_issue IN (0, 1)),
     at       TEXT    NOT NULL,
     sent_at  TEXT
 ) STRICT;

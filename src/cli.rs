@@ -241,7 +241,7 @@ pub struct SessionExecArgs {
 
 #[derive(Debug, Clone, Args)]
 pub struct CredentialArgs {
-    /// The attempt's folder, whose environment file names the remote and holds the token
+    /// The attempt's folder, whose file `push-token` names the remote and holds the token
     pub attempt_dir: PathBuf,
     /// get, store or erase
     pub operation: String,

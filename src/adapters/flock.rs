@@ -41,6 +41,7 @@ impl FlockLocks {
         self.folder.join(match name {
             LockName::Dispatch => "dispatch".to_owned(),
             LockName::Merge => "merge".to_owned(),
+            LockName::Notices => "notices".to_owned(),
             LockName::Run(issue) => format!("run-{}", issue.0),
         })
     }

@@ -3,16 +3,13 @@
 use super::{
     phase_watch::{
         PhaseWatch,
-        file::{read_phase, read_phase_log},
+        file::{SeenPhase, look},
     },
     session::hooks::read_hooks,
 };
 use crate::{
     config::root::RunDir,
-    domain::{
-        ids::{Attempt, EffectId, RunId},
-        phase::PhaseText,
-    },
+    domain::ids::{Attempt, EffectId, RunId},
     ports::{
         run_files::{PhaseSighting, RunFiles, RunFilesError, RunFilesResult},
         session::HookEvent,
@@ -93,18 +90,15 @@ impl RunFiles for LocalRunFiles {
 
     fn phases(&self, attempt: Attempt) -> RunFilesResult<Vec<PhaseSighting>> {
         let folder = self.folder.attempt(attempt);
-        let logged = read_phase_log(&folder.phase_log(), 0).map_err(|error| failed(&folder.phase_log(), &error))?;
-        let mut sightings: Vec<PhaseSighting> = logged
+        let seen =
+            look(&folder.phase(), &folder.phase_log(), 0).map_err(|error| failed(&folder.phase_log(), &error))?;
+        Ok(seen
             .into_iter()
-            .map(|line| PhaseSighting { id: sighting(line.inode, line.mtime_ns), text: PhaseText::Report(line.report) })
-            .collect();
-        if let Some(seen) = read_phase(&folder.phase()) {
-            let id = sighting(seen.inode, seen.mtime_ns);
-            if !sightings.iter().any(|known| known.id == id) {
-                sightings.push(PhaseSighting { id, text: seen.content });
-            }
-        }
-        Ok(sightings)
+            .map(|SeenPhase { observed, .. }| PhaseSighting {
+                id: format!("{}:{}", observed.inode, observed.mtime_ns),
+                text: observed.content,
+            })
+            .collect())
     }
 
     fn hooks(&self, from: u64) -> RunFilesResult<Vec<HookEvent>> {
@@ -136,10 +130,6 @@ impl RunFiles for LocalRunFiles {
         put(&path, text.as_bytes())?;
         Ok(told.to_vec())
     }
-}
-
-fn sighting(inode: u64, mtime_ns: i128) -> String {
-    format!("{inode}:{mtime_ns}")
 }
 
 fn failed(path: &Path, error: &io::Error) -> RunFilesError {
@@ -174,6 +164,7 @@ fn read_text(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::phase::PhaseText;
     use crate::{
         config::root::Root,
         domain::ids::{IssueNumber, ProjectName, Seq},

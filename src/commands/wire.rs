@@ -32,6 +32,7 @@ use crate::{
     ports::{
         ci::Ci,
         forge::Forge,
+        launch::Machine,
         run_files::RunFiles,
         store::{DriverRow, Store, StoreError},
         workspace::Workspace,
@@ -172,10 +173,15 @@ pub async fn world(root: &Root, project: Project, store: Arc<dyn Store>) -> Resu
         locks: Arc::new(FlockLocks::new(&lock_folder()?, &project.forge_url, &project.repository)),
         store,
         clock: Arc::new(SystemClock::default()),
-        machine: Arc::new(LocalMachine::new(rig, root.clone())),
+        machine: machine(root, rig),
         redactor,
         project: Arc::new(project),
     })
+}
+
+/// Returns this machine.
+pub fn machine(root: &Root, rig: PathBuf) -> Arc<dyn Machine> {
+    Arc::new(LocalMachine::new(rig, root.clone()))
 }
 
 /// Connects to the forge of a project as its bot.

@@ -6,9 +6,7 @@ use super::{
     problem::Problem,
     resolve::{Origin, Settings},
     schema::KEYS,
-    settings::{
-        Agent, AgentKind, Ci, CiProvider, Forge, ForgeKind, Labels, Limits, Merge, MergeMethod, Project, Review,
-    },
+    settings::{Agent, Ci, CiProvider, Forge, ForgeKind, Labels, Limits, Merge, MergeMethod, Project, Review},
     value::Value,
 };
 use crate::domain::ids::Login;
@@ -60,11 +58,6 @@ fn check_together(settings: &mut Settings) {
             "`ci.provider` = \"local\" needs `ci.command`".to_owned(),
             "such as command = \"make test\"",
         ));
-    }
-    let is_default = |path: &str| settings.get(path).is_some_and(|setting| setting.origin == Origin::Default);
-    if text("agent.kind") == "command" && is_default("agent.command") {
-        let message = "`agent.kind` = \"command\" needs `agent.command`".to_owned();
-        found.push(("agent.kind", message, "name the program that is the agent"));
     }
     if !list("agent.copy_files").is_empty() && settings.value("repo_root").is_none() {
         let message = "`agent.copy_files` needs `repo_root`, the checkout that the files are copied from".to_owned();
@@ -265,17 +258,11 @@ fn ci(s: &Settings) -> Option<Ci> {
         command: text(s, "ci.command").unwrap_or_default(),
         required_contexts: list(s, "ci.required_contexts")?,
         timeout: duration(s, "ci.timeout")?,
-        docs_only_paths: list(s, "ci.docs_only_paths")?,
     })
 }
 
 fn agent(s: &Settings) -> Option<Agent> {
     Some(Agent {
-        kind: match text(s, "agent.kind")?.as_str() {
-            "claude" => AgentKind::Claude,
-            "command" => AgentKind::Command,
-            _ => return None,
-        },
         command: text(s, "agent.command")?,
         args: list(s, "agent.args")?,
         model: text(s, "agent.model"),
@@ -284,8 +271,6 @@ fn agent(s: &Settings) -> Option<Agent> {
         max_agents: count(s, "agent.max_agents")?,
         env_allow: list(s, "agent.env_allow")?,
         min_free_memory_mb: number(s, "agent.min_free_memory_mb")?,
-        setup: text(s, "agent.setup"),
-        setup_timeout: duration(s, "agent.setup_timeout")?,
         copy_files: list(s, "agent.copy_files")?,
     })
 }

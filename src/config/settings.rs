@@ -66,19 +66,10 @@ pub struct Ci {
     /// Contexts that must be green; empty means those of branch protection, else those last seen on the primary branch.
     pub required_contexts: Vec<String>,
     pub timeout: Duration,
-    /// Globs; a change that lies wholly within them needs no CI.
-    pub docs_only_paths: Vec<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AgentKind {
-    Claude,
-    Command,
 }
 
 #[derive(Debug, Clone)]
 pub struct Agent {
-    pub kind: AgentKind,
     /// Program to start; `claude` by default.
     pub command: String,
     pub args: Vec<String>,
@@ -92,10 +83,6 @@ pub struct Agent {
     pub env_allow: Vec<String>,
     /// Below this much available memory no new session starts; MiB. Default 2000.
     pub min_free_memory_mb: u64,
-    /// Command that makes a fresh worktree runnable.
-    pub setup: Option<String>,
-    /// Time that `setup` may take.
-    pub setup_timeout: Duration,
     /// Paths copied from `repo_root` into the worktree.
     pub copy_files: Vec<String>,
 }

@@ -87,6 +87,11 @@ pub async fn set_state(world: &World, issue: IssueNumber, state: IssueState) -> 
     world.forge.change_labels(issue, &add, &remove).await.map(|_| ())
 }
 
+/// Returns the number of the run's claim comment; what people say to the run comes after it.
+pub fn comment_of(world: &World, comments: &[Comment], run: &Run) -> Option<u64> {
+    own_claims(world, comments, run).first().map(|comment| comment.id)
+}
+
 fn claim_marker(world: &World, run: &RunId) -> String {
     comments::marker(&format!("claim run={run} root={}", world.root_id))
 }

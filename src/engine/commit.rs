@@ -98,12 +98,13 @@ fn notices(run: &Run, orders: &[(EffectId, Effect)], at: Timestamp) -> Vec<Notic
     orders
         .iter()
         .filter_map(|(id, effect)| match effect {
-            Effect::Notify { text, urgent } => Some(Notice {
+            Effect::Notify { text, urgent, on_issue } => Some(Notice {
                 id: id.clone(),
                 project: run.project.clone(),
                 issue: run.issue,
                 text: text.clone(),
                 urgent: *urgent,
+                on_issue: *on_issue,
                 at,
             }),
             _ => None,

@@ -1,6 +1,6 @@
 //! Carries out what a run ordered. Every result is an event for the run; nothing here decides what it means.
 
-use super::{World, claim, comments, merge, observe::Seen, session, survey};
+use super::{World, claim, comments, merge, notices, observe::Seen, session, survey};
 use crate::{
     domain::{
         ids::EffectId,
@@ -10,7 +10,7 @@ use crate::{
     },
     ports::{
         ci::CiError,
-        forge::{Created, ForgeError, NewPullRequest, StateFilter},
+        forge::{Created, ForgeError, NewPullRequest},
         lock::{LockError, LockName},
         run_files::RunFiles,
         session::SessionError,
@@ -119,7 +119,7 @@ pub async fn carry_out(
             Event::EffectDone
         }
         Effect::Comment { body } => {
-            comments::post_once(world, run.issue.0, &id.to_string(), body).await?;
+            comments::post_once(world, run.issue.0, &id.to_string(), &notices::addressed(world, body)).await?;
             Event::EffectDone
         }
         Effect::Diagnose { why } => {
@@ -165,7 +165,7 @@ async fn open_pull_request(world: &World, run: &Run, files: &dyn RunFiles) -> Re
     let Some(branch) = &run.branch else {
         return Ok(Event::EffectFailed { error: "the run has no branch".into() });
     };
-    if let Some(found) = find_open(world, run).await? {
+    if let Some(found) = find_own(world, run).await? {
         return Ok(found);
     }
     let new = NewPullRequest {
@@ -178,22 +178,19 @@ async fn open_pull_request(world: &World, run: &Run, files: &dyn RunFiles) -> Re
         Created::New(pull_request) => {
             Ok(Event::PullRequestOpened { number: pull_request.number, head: pull_request.head.clone() })
         }
-        Created::AlreadyThere => find_open(world, run).await?.ok_or_else(|| {
+        Created::AlreadyThere => find_own(world, run).await?.ok_or_else(|| {
             let request = format!("a pull request for {branch}");
             ForgeError::Garbled { request, message: "the forge says it exists and does not list it".into() }.into()
         }),
     }
 }
 
-/// Finds the open pull request of the run's branch, which an earlier try may have made.
-async fn find_open(world: &World, run: &Run) -> Result<Option<Event>, ForgeError> {
-    let open = world.forge.pull_requests(StateFilter::Open).await?;
-    let found = open.into_iter().find(|pull_request| {
-        pull_request.head_branch == run.branch
-            && pull_request.same_repository
-            && pull_request.base_branch == world.project.primary_branch
-    });
-    Ok(found.map(|found| Event::PullRequestOpened { number: found.number, head: found.head }))
+/// Finds the pull request that an earlier try has made, whatever has become of it since.
+async fn find_own(world: &World, run: &Run) -> Result<Option<Event>, ForgeError> {
+    Ok(survey::own_pull_request(world, run).await?.map(|own| match own.merged {
+        true => Event::Merged { pull_request: own.number, commit: own.merge_commit },
+        false => Event::PullRequestOpened { number: own.number, head: own.head },
+    }))
 }
 
 async fn verify_merged(world: &World, run: &Run) -> Result<Event, DispatchError> {
@@ -224,7 +221,7 @@ async fn diagnose(world: &World, run: &Run, id: &EffectId, why: &str) -> Result<
     let lines: Vec<&str> = screen.trim_end().lines().collect();
     let tail = lines[lines.len().saturating_sub(DIAGNOSIS_LINES)..].join("\n");
     let minutes = world.clock.now().duration_since(run.claimed_at).as_mins();
-    let body = prompts::diagnosis(why, run.pull_request, minutes, &tail);
+    let body = notices::addressed(world, &prompts::diagnosis(why, run.pull_request, minutes, &tail));
     comments::post_once(world, run.issue.0, &id.to_string(), &body).await?;
     Ok(())
 }

@@ -19,6 +19,7 @@ use crate::{
         store::{DriverRow, StoreError},
     },
 };
+use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -37,6 +38,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MOST: Duration = Duration::from_secs(60);
 /// While the agent works there is little news on the forge: looked at so many times more seldom.
 const WORKING_FACTOR: u32 = 6;
+/// Wall and monotonic time that have parted by more than this tell of a suspended machine or a set clock.
+const CLOCKS_APART: Duration = Duration::from_secs(60);
 /// Longest sleep of the loop.
 const NAP: Duration = Duration::from_secs(15);
 
@@ -88,6 +91,9 @@ pub async fn drive(
         typing: false,
         notices_due: true,
         telling: false,
+        looking_at_forge: false,
+        looking_at_session: false,
+        clocks: (world.clock.now(), now),
         last_forge_stage: String::new(),
         told_unavailable: BTreeSet::new(),
         world,
@@ -108,10 +114,11 @@ enum Outcome {
         id: EffectId,
         typed: Typed,
     },
-    Forge(Vec<Seen>),
+    /// `None` when the forge could not be looked at.
+    Forge(Option<Vec<Seen>>),
     Liveness(Option<Seen>),
-    /// Nothing came of it, or it told for itself.
-    Noticed,
+    GaveUp(Seen),
+    Beaten,
     Told,
 }
 
@@ -139,7 +146,12 @@ struct Driver {
     typing: bool,
     /// The run has ordered notices since the outbox was last looked at.
     notices_due: bool,
+    /// Looks that are under way; a slow answer is waited for, not asked for again.
     telling: bool,
+    looking_at_forge: bool,
+    looking_at_session: bool,
+    /// Wall and monotonic time of the last turn of the loop.
+    clocks: (Timestamp, Duration),
     last_forge_stage: String,
     told_unavailable: BTreeSet<EffectId>,
 }
@@ -164,6 +176,7 @@ impl Driver {
             }
             self.start_orders();
             let deliver_in = self.deliver();
+            self.compare_clocks();
             self.look_at_intervals();
             if self.observed_once {
                 self.let_time_pass().await?;
@@ -277,10 +290,22 @@ impl Driver {
             Next::GiveUp(why) => {
                 self.delivery = Delivery::begin(now, false);
                 let event = Event::DeliveryFailed { attempt: self.run.attempt, why };
-                let _ = self.results.send(Outcome::Liveness(Some(Seen::new(event))));
+                let _ = self.results.send(Outcome::GaveUp(Seen::new(event)));
                 None
             }
         }
+    }
+
+    /// A machine that slept has news for rig: everything is looked at before any time is let pass.
+    fn compare_clocks(&mut self) {
+        let (wall, now) = (self.world.clock.now(), self.world.clock.monotonic());
+        let passed = wall.duration_since(self.clocks.0).unsigned_abs();
+        if passed.abs_diff(now.saturating_sub(self.clocks.1)) > CLOCKS_APART {
+            tracing::info!(run = %self.run.id, "the clocks have parted; everything is looked at first");
+            self.observed_once = false;
+            (self.forge_at, self.liveness_at) = (now, now);
+        }
+        self.clocks = (wall, now);
     }
 
     /// Looks at what gives no hint of its own: the forge, the session, the outbox; and shows that the driver lives.
@@ -292,26 +317,31 @@ impl Driver {
                 self.forge_at = now;
             }
         }
-        if now >= self.forge_at && !self.run.stage.is_over() && !matches!(self.run.stage, Stage::Claiming) {
+        let wanted = !self.run.stage.is_over() && !matches!(self.run.stage, Stage::Claiming);
+        // Where there is nothing to be seen there, nothing can be missed.
+        self.observed_once |= !wanted;
+        if now >= self.forge_at && wanted && !self.looking_at_forge {
+            self.looking_at_forge = true;
             self.forge_at = now + self.forge_interval();
             self.spawn(|world, run| async move {
                 match observe::forge(&world, &run).await {
-                    Ok(seen) => Outcome::Forge(seen),
+                    Ok(seen) => Outcome::Forge(Some(seen)),
                     Err(error) => {
                         tracing::warn!(run = %run.id, %error, "the forge cannot be looked at now");
-                        Outcome::Noticed
+                        Outcome::Forge(None)
                     }
                 }
             });
         }
-        if now >= self.liveness_at {
+        if now >= self.liveness_at && !self.looking_at_session {
+            self.looking_at_session = true;
             self.liveness_at = now + LIVENESS;
             self.spawn(|world, run| async move {
                 match observe::session_loss(&world, &run).await {
                     Ok(seen) => Outcome::Liveness(seen),
                     Err(error) => {
                         tracing::warn!(run = %run.id, %error, "nobody knows whether the session lives");
-                        Outcome::Noticed
+                        Outcome::Liveness(None)
                     }
                 }
             });
@@ -322,7 +352,7 @@ impl Driver {
                 if let Err(error) = beat(&world, &run.id).await {
                     tracing::error!(run = %run.id, %error, "the sign of life cannot be written");
                 }
-                Outcome::Noticed
+                Outcome::Beaten
             });
             // What the forge did not take is tried again.
             self.notices_due = true;
@@ -363,23 +393,26 @@ impl Driver {
                 Ok(())
             }
             Outcome::Forge(seen) => {
-                self.observed_once = true;
-                for seen in seen {
+                self.looking_at_forge = false;
+                self.observed_once |= seen.is_some();
+                for seen in seen.into_iter().flatten() {
                     self.commit(seen).await?;
                 }
                 Ok(())
             }
-            Outcome::Liveness(Some(seen)) => {
-                // What the agent wrote last counts before its end does.
-                self.observe_files().await?;
-                self.commit(seen).await
-            }
-            Outcome::Told => {
-                self.telling = false;
+            Outcome::Liveness(seen) => {
+                self.looking_at_session = false;
+                if let Some(seen) = seen {
+                    // What the agent wrote last counts before its end does.
+                    self.observe_files().await?;
+                    self.commit(seen).await?;
+                }
                 Ok(())
             }
-            Outcome::Liveness(None) | Outcome::Noticed => {
-                self.observed_once |= self.run.pull_request.is_none();
+            Outcome::GaveUp(seen) => self.commit(seen).await,
+            Outcome::Beaten => Ok(()),
+            Outcome::Told => {
+                self.telling = false;
                 Ok(())
             }
         }
@@ -459,6 +492,7 @@ impl Driver {
         let observed_ms = u64::try_from(observed.as_millis()).unwrap_or(u64::MAX);
         let inputs: Vec<i64> = seen.input.into_iter().collect();
         let head_before: Option<Sha> = self.run.head.clone();
+        let was_working = matches!(self.run.stage, Stage::Working);
         loop {
             let event = seen.event.clone();
             match commit::commit(&self.world, &mut self.run, observed_ms, event, seen.completes.clone(), &inputs).await
@@ -466,6 +500,10 @@ impl Driver {
                 Ok(Committed::Moved) => {
                     self.counted_to = now;
                     self.notices_due = true;
+                    if !was_working && matches!(self.run.stage, Stage::Working) {
+                        // What it was quiet about while nobody expected anything of it does not count.
+                        self.alive_at = now;
+                    }
                     if self.run.head != head_before {
                         self.forge_at = self.forge_at.min(now + self.forge_interval());
                     }

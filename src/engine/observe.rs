@@ -1,7 +1,7 @@
 //! Turns what is outside into events: the run's files, its session, its pull request, what people wrote. Looking has no
 //! effect; the same thing seen twice is the same event, and the run ignores it.
 
-use super::{World, deliver, gate, session::name_of};
+use super::{World, claim, deliver, gate, session::name_of, survey};
 use crate::{
     domain::{
         ci::CiVerdict,
@@ -115,14 +115,20 @@ pub async fn forge(world: &World, run: &Run) -> ForgeResult<Vec<Seen>> {
         }
     }
     if issue.state == OpenOrClosed::Closed {
-        return Ok(vec![Seen::new(Event::IssueClosed)]);
+        // The answer to opening the pull request may have been lost, and a tick may have merged it since.
+        let merged = match run.pull_request {
+            Some(_) => None,
+            None => survey::own_pull_request(world, run).await?.filter(|own| own.merged),
+        };
+        return Ok(vec![Seen::new(match merged {
+            Some(own) => Event::Merged { pull_request: own.number, commit: own.merge_commit },
+            None => Event::IssueClosed,
+        })]);
     }
     if let Some(pull_request) = pull_request {
         seen.extend(pull_request_events(world, run, pull_request).await?);
     }
-    if matches!(run.stage, Stage::Escalated { .. }) {
-        seen.extend(replies(world, run).await?);
-    }
+    seen.extend(replies(world, run).await?);
     Ok(seen)
 }
 
@@ -182,15 +188,18 @@ fn review_text(review: &Review) -> String {
     text
 }
 
-/// Answers to an escalation: comments that address the bot, by accounts that may write to the repository.
+/// What people say to the agent: comments after the claim that address the bot, by accounts that may write to the
+/// repository. Their order is told by their numbers; the forge's clock is not this machine's.
 async fn replies(world: &World, run: &Run) -> ForgeResult<Vec<Seen>> {
     let address = format!("@{}", world.project.forge.bot).to_lowercase();
     let mut seen = Vec::new();
-    for comment in world.forge.comments(run.issue.0).await? {
+    let comments = world.forge.comments(run.issue.0).await?;
+    let Some(since) = claim::comment_of(world, &comments, run) else { return Ok(seen) };
+    for comment in comments {
         let id = format!("comment-{}", comment.id);
         let body = comment.body.trim();
         let addressed = body.get(..address.len()).is_some_and(|start| start.to_lowercase() == address);
-        let news = comment.created_at >= run.claimed_at && !run.seen_replies.contains(&id);
+        let news = comment.id > since && !run.seen_replies.contains(&id);
         if !addressed || !news || comment.author.is(&world.project.forge.bot) {
             continue;
         }

@@ -46,6 +46,21 @@ pub async fn survey(world: &World, run: &Run) -> ForgeResult<Event> {
     })
 }
 
+/// Returns the pull request that this run has made: the open one of its branch, else a merged one of the very commit that
+/// the run wanted to have merged.
+pub async fn own_pull_request(world: &World, run: &Run) -> ForgeResult<Option<PullRequest>> {
+    let all = world.forge.pull_requests(StateFilter::All).await?;
+    let of_branch =
+        |pull_request: &&PullRequest| is_ours(world, pull_request) && pull_request.head_branch == run.branch;
+    let merged_head = |pull_request: &&PullRequest| {
+        pull_request.merged
+            && pull_request.author.is(&world.project.forge.bot)
+            && pull_request.base_branch == world.project.primary_branch
+            && run.head.as_ref() == Some(&pull_request.head)
+    };
+    Ok(all.iter().find(of_branch).or_else(|| all.iter().find(merged_head)).cloned())
+}
+
 /// Returns whether rig may go on with a pull request: open, by the bot, from a branch of this repository.
 pub fn is_ours(world: &World, pull_request: &PullRequest) -> bool {
     pull_request.state == OpenOrClosed::Open

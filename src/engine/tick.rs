@@ -245,11 +245,20 @@ async fn launch(world: &World, queue: &mut QueueSnapshot, report: &mut Report) -
             }
             Err(error) => return Err(error.into()),
         };
+        // Whoever leads a run of this issue is about to end it, or has just begun: the next tick sees what came of it.
+        let run_lock = match world.locks.take(LockName::Run(number), Duration::ZERO).await {
+            Ok(lock) => lock,
+            Err(LockError::Held { .. }) => {
+                report.issue(number, "run_lock_held", "another process works on it");
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         match claim_under_lock(world, queue, number, false).await? {
             Claimed::No { code, words } => report.issue(number, code, words),
             Claimed::Yes(mut run) => {
                 confirm(world, &mut run, dispatch.as_ref()).await?;
-                drop(dispatch);
+                drop((dispatch, run_lock));
                 if run.stage.is_ended() {
                     report.issue(number, "claim_lost", "another claim was there first");
                 } else {

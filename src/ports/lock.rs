@@ -13,6 +13,8 @@ pub enum LockName {
     Run(IssueNumber),
     /// From judging a pull request to reading it back; never across CI.
     Merge,
+    /// While notices are written on issues, so that each is written once.
+    Notices,
 }
 
 #[derive(Debug, thiserror::Error)]

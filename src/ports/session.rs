@@ -61,7 +61,7 @@ pub enum PromptLine {
     Empty,
     /// Somebody has typed something.
     HalfTyped,
-    /// No input line: a dialog, a start screen, a shell.
+    /// No line to type into now: a dialog, a start screen, a shell, or a turn that runs.
     Absent,
 }
 

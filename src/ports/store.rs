@@ -97,6 +97,8 @@ pub struct Notice {
     pub text: String,
     /// Somebody must act.
     pub urgent: bool,
+    /// It is to be written on the issue too.
+    pub on_issue: bool,
     pub at: Timestamp,
 }
 

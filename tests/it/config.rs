@@ -122,7 +122,7 @@ fn every_mistake_is_told_at_its_place_in_words() {
         ),
         (
             "{GOOD}[agent]\nkind = 'command'",
-            &["6:1: `agent.kind` = \"command\" needs `agent.command` (name the program that is the agent)"],
+            &["6:8: `agent.kind` = \"command\" is not supported by this version yet (allowed are \"claude\")"],
         ),
         (
             "{GOOD}[agent]\nenv_allow = ['FORGE_TOKEN']",

@@ -43,3 +43,14 @@ mod embedded_forge;
 #[path = "../support/by_hand.rs"]
 mod by_hand_support;
 mod stories;
+
+mod docs;
+
+mod recovery;
+#[path = "../support/run_events.rs"]
+mod run_events;
+mod run_machine;
+#[path = "../support/run_rules.rs"]
+mod run_rules;
+mod run_walks;
+mod state_machine_doc;

@@ -2,7 +2,13 @@
 
 use crate::git_world::{World, branch, git, issue};
 use rig::ports::workspace::{MirrorPush, Workspace, WorkspaceError};
-use std::{fs, os::unix::fs::PermissionsExt, task::Poll, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    sync::atomic::{AtomicBool, Ordering},
+    task::Poll,
+    time::Duration,
+};
 
 #[tokio::test]
 async fn a_fresh_worktree_stands_at_the_primary_branch_and_can_push() {
@@ -34,6 +40,27 @@ async fn prepare_leaves_work_that_was_not_pushed_as_it_is() {
     assert_eq!(fs::read_to_string(first.path.join("dirty.txt")).unwrap(), "not even committed");
     let state = workspace.inspect(issue(1), &branch("fix/issue-1")).await.unwrap();
     assert_eq!((state.ahead, state.uncommitted, state.remote), (1, 2, None));
+}
+
+#[test]
+fn a_branch_that_moves_while_it_is_looked_at_is_no_failure() {
+    let world = World::new();
+    let workspace = world.workspace();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(workspace.prepare(issue(1), &branch("fix/issue-1"))).unwrap();
+    let looked = AtomicBool::new(false);
+    let seen = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let commits = (0..).take_while(|_| !looked.load(Ordering::Relaxed));
+            commits.for_each(|number: u32| drop(world.commit_in(1, "moving.txt", &number.to_string())));
+        });
+        let look = || runtime.block_on(workspace.inspect(issue(1), &branch("fix/issue-1")));
+        let seen: Vec<_> = (0..20).map(|_| look().map(|state| state.ahead)).collect();
+        looked.store(true, Ordering::Relaxed);
+        seen
+    });
+    let ahead = seen.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
+    assert!(ahead.is_sorted() && ahead.last() > ahead.first(), "{ahead:?}");
 }
 
 #[tokio::test]

@@ -56,6 +56,7 @@ pub(crate) fn notice(run: u32, seq: u64, text: &str) -> Notice {
         issue: IssueNumber(1),
         text: text.to_owned(),
         urgent: true,
+        on_issue: false,
         at: at(0),
     }
 }

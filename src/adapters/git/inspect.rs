@@ -17,7 +17,7 @@ impl GitWorkspace {
     pub(super) async fn inspect_branch(&self, issue: IssueNumber, branch: &BranchName) -> WorkspaceResult<BranchState> {
         let what = format!("inspecting {branch}");
         // The tip of the worktree first: a push in between then shows as a remote that is ahead, not as one that lags.
-        let (_, tip) = {
+        let (head, tip) = {
             let _rig = self.lock_rig().await?;
             self.collect_branch(issue, branch).await?
         };
@@ -26,7 +26,7 @@ impl GitWorkspace {
         if !self.has_commit(&base).await? {
             self.fetch().await?;
         }
-        let uncommitted = self.uncommitted(issue).await?;
+        let uncommitted = self.uncommitted(issue, head.as_ref()).await?;
         let ahead = self.ahead(&base, &local).await?;
         let diff_stat = self.diff_stat(&base, &local).await?;
         Ok(BranchState { local, remote, base, ahead, uncommitted, diff_stat })
@@ -67,11 +67,13 @@ impl GitWorkspace {
         Ok(bounded(&output.text()))
     }
 
-    async fn uncommitted(&self, issue: IssueNumber) -> WorkspaceResult<u32> {
-        let (path, admin) = (self.worktree_path(issue), self.admin_dir(issue));
-        let (true, Some(head)) = (path.is_dir(), self.resolve(&admin, "HEAD").await?) else { return Ok(0) };
+    /// Counts changed files, seen from the commit that was copied to `rig.git`: HEAD itself may have moved on since, to a
+    /// commit that is not there.
+    async fn uncommitted(&self, issue: IssueNumber, head: Option<&Sha>) -> WorkspaceResult<u32> {
+        let path = self.worktree_path(issue);
+        let (true, Some(head)) = (path.is_dir(), head) else { return Ok(0) };
         let folder = stale::temporary_folder(&self.plan.git_dir)?;
-        let changed = self.changed_paths(&path, &folder.path().join("index"), &head).await?;
+        let changed = self.changed_paths(&path, &folder.path().join("index"), head).await?;
         Ok(u32::try_from(changed.len()).unwrap_or(u32::MAX))
     }
 }

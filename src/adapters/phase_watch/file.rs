@@ -73,6 +73,38 @@ pub fn read_phase(path: &Path) -> Option<Observed> {
     None
 }
 
+/// A phase as one look found it, in the log or in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenPhase {
+    pub observed: Observed,
+    /// Byte offset in the log behind its line; `None` for one that was written in another way.
+    pub log_offset: Option<u64>,
+}
+
+/// Returns what one look finds, the oldest first: the lines of the log behind `from`, and what the file holds unless a line
+/// told it, this one or an earlier one. The file's own is returned at every look: compare inode and time.
+pub fn look(phase: &Path, log: &Path, from: u64) -> io::Result<Vec<SeenPhase>> {
+    // In this order: a line is written before its file is in place, so what the file holds now is in the log already,
+    // while the newest line may be ahead of the file.
+    let file = read_phase(phase);
+    let size = std::fs::metadata(log).map_or(0, |meta| meta.len());
+    let told = read_phase_log(log, size.saturating_sub(LOG_READ_BYTES))?;
+    let is_told = |seen: &Observed| told.iter().any(|line| (line.inode, line.mtime_ns) == (seen.inode, seen.mtime_ns));
+    let mut found: Vec<SeenPhase> = read_phase_log(log, from)?.into_iter().map(SeenPhase::from).collect();
+    let unlogged = file.filter(|seen| seen.content != PhaseText::Nothing && !is_told(seen));
+    found.extend(unlogged.map(|observed| SeenPhase { observed, log_offset: None }));
+    found.sort_by_key(|seen| seen.observed.mtime_ns);
+    Ok(found)
+}
+
+impl From<LoggedPhase> for SeenPhase {
+    fn from(line: LoggedPhase) -> Self {
+        let content = PhaseText::Report(line.report);
+        let observed = Observed { inode: line.inode, mtime_ns: line.mtime_ns, content };
+        Self { observed, log_offset: Some(line.offset) }
+    }
+}
+
 /// Puts a phase in place: first the line in the log, then the file by a rename. Died in between, the log has told it.
 pub fn write_phase(phase: &Path, log: &Path, report: &PhaseReport, at: Timestamp) -> io::Result<()> {
     let id = ulid::Ulid::new().to_string();
@@ -199,7 +231,24 @@ mod tests {
         assert_eq!(read_phase_log(&log, logged[1].offset).unwrap().len(), 1);
         fs::OpenOptions::new().append(true).open(&log).unwrap().write_all(b"{\"v\":1,\"id").unwrap();
         assert_eq!(read_phase_log(&log, 0).unwrap().len(), 3, "a torn line is none");
+        let phases =
+            |from| look(&phase, &log, from).unwrap().into_iter().map(|seen| (seen.observed.content, seen.log_offset));
+        assert_eq!(phases(logged[2].offset).count(), 0, "the file is told by the log");
+        // A writer that died between its line and its file: the line counts, and the old file is no news.
+        let kept = fs::read(&phase).unwrap();
+        fs::rename(&phase, folder.path().join("kept")).unwrap();
         write_phase(&phase, &log, &report(Phase::Failed, ""), Timestamp::UNIX_EPOCH).unwrap();
+        fs::rename(folder.path().join("kept"), &phase).unwrap();
+        let seen: Vec<_> = phases(logged[2].offset).collect();
+        assert!(
+            matches!(&seen[..], [(PhaseText::Report(report), Some(_))] if report.phase == Phase::Failed),
+            "{seen:?}"
+        );
+        fs::write(&phase, kept).unwrap();
+        assert!(
+            matches!(phases(u64::MAX - 1).next_back(), Some((PhaseText::Report(_), None))),
+            "the same text again is news"
+        );
         assert_eq!(read_phase_log(&log, logged[2].offset).unwrap()[0].report.phase, Phase::Failed);
     }
 }

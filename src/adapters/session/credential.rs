@@ -5,9 +5,11 @@ use super::{
     files::{read_bounded, shell_quote, write_private},
     launch::LaunchPlace,
 };
+use crate::domain::redact::SecretText;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::{
+    ffi::OsStr,
     io::{self, Read},
     path::Path,
 };
@@ -43,6 +45,13 @@ pub(crate) fn write(place: &LaunchPlace, remote_url: &str, token: &SecretString)
         token: token.expose_secret().to_owned(),
     };
     write_private(&place.push_token(), &serde_json::to_vec(&file)?)
+}
+
+/// Returns the token of the attempt that a phase file belongs to, for those who must keep it out of what they write.
+pub(crate) fn known_token(phase_file: &OsStr) -> Option<SecretText> {
+    let place = LaunchPlace::new(Path::new(phase_file).parent()?);
+    let file: TokenFile = serde_json::from_slice(&read_bounded(&place.push_token(), TOKEN_FILE_BYTES).ok()?).ok()?;
+    Some(SecretText::new(file.token))
 }
 
 /// Returns the environment that makes git ask rig, and nobody else, for this remote's password. It wins over every

@@ -7,8 +7,12 @@
 //! processes that write at once do not mix; a torn last line is completed with a line end by the next writer and skipped
 //! by the reader.
 
+use super::credential;
 use crate::{
-    domain::ids::{Attempt, RunId},
+    domain::{
+        ids::{Attempt, RunId},
+        redact::{Redactor, SecretText},
+    },
     ports::session::{HookEvent, HookKind},
 };
 use jiff::Timestamp;
@@ -62,6 +66,8 @@ pub struct Reporter {
     pub file: PathBuf,
     pub run: String,
     pub attempt: u32,
+    /// Values that must not be kept: what this process can know of them.
+    pub secrets: Vec<SecretText>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -90,6 +96,7 @@ impl Reporter {
             file: PathBuf::from(env::var_os("RIG_HOOKS_FILE")?),
             run: env::var("RIG_RUN").ok()?,
             attempt: env::var("RIG_ATTEMPT").ok()?.parse().ok()?,
+            secrets: env::var_os("PHASE_FILE").and_then(|phase| credential::known_token(&phase)).into_iter().collect(),
         })
     }
 
@@ -110,12 +117,13 @@ impl Reporter {
     }
 
     fn line(&self, event: &str, payload: &Value, room: usize, now: Timestamp) -> Vec<u8> {
+        let redactor = Redactor::new(self.secrets.iter().cloned());
         let mut room = room;
         loop {
             let mut texts = serde_json::Map::new();
             for name in TEXT_FIELDS.into_iter().filter(|_| room > 0) {
                 if let Some(text) = payload[name].as_str() {
-                    texts.insert(name.to_owned(), Value::String(for_the_record(text, room)));
+                    texts.insert(name.to_owned(), Value::String(for_the_record(text, room, &redactor)));
                 }
             }
             let line = Line {
@@ -150,10 +158,13 @@ pub fn read_payload(payload: impl Read) -> Value {
     serde_json::from_slice(&content).ok().filter(Value::is_object).unwrap_or_default()
 }
 
-/// The way of every text of the agent into the file: known and likely secrets are blanked, then it is cut to size.
-fn for_the_record(text: &str, room: usize) -> String {
-    let mut kept: String = text.chars().take(room).collect();
-    if kept.len() < text.len() {
+/// Returns text as it may be kept: secrets blanked first, in more than will be shown so that none is cut in two and
+/// missed, and then cut to size.
+fn for_the_record(text: &str, room: usize, redactor: &Redactor) -> String {
+    let ahead: String = text.chars().take(room * 2).collect();
+    let redacted = redactor.redact(&ahead);
+    let mut kept: String = redacted.chars().take(room).collect();
+    if kept.len() < redacted.len() || ahead.len() < text.len() {
         kept.push('…');
     }
     kept
@@ -219,7 +230,12 @@ mod tests {
     const RUN: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 
     fn reporter(folder: &Path, attempt: u32) -> Reporter {
-        Reporter { file: folder.join("hooks.jsonl"), run: RUN.to_owned(), attempt }
+        Reporter {
+            file: folder.join("hooks.jsonl"),
+            run: RUN.to_owned(),
+            attempt,
+            secrets: vec![SecretText::new("t0ken-value")],
+        }
     }
 
     fn read(reporter: &Reporter, from: u64) -> Vec<HookEvent> {
@@ -268,6 +284,20 @@ mod tests {
         let content = std::fs::read(&reporter.file).unwrap();
         assert!(content.len() <= LINE_BYTES, "{}", content.len());
         assert!(matches!(&read(&reporter, 0)[0].kind, HookKind::PromptTaken { prompt } if prompt.len() > 100));
+    }
+
+    #[test]
+    fn secrets_are_blanked_and_the_line_that_rig_types_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let reporter = reporter(folder.path(), 1);
+        let typed = format!("Read /srv/rig/state/run/widget/7/inbox/{RUN}-12-0.md and carry it out");
+        for prompt in ["it is t0ken-value", "FORGE_TOKEN=ghp_0123456789abcdefghijABCDEFGHIJ012345", &typed] {
+            let payload = serde_json::json!({ "prompt": prompt });
+            reporter.append("UserPromptSubmit", &payload, Timestamp::UNIX_EPOCH).unwrap();
+        }
+        let kept = std::fs::read_to_string(&reporter.file).unwrap();
+        assert!(!kept.contains("t0ken-value") && !kept.contains("ghp_"), "{kept}");
+        assert_eq!(read(&reporter, 0)[2].kind, HookKind::PromptTaken { prompt: typed });
     }
 
     #[test]

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 /// Queues notices; one whose id is known, sent or not, is dropped.
 pub(super) async fn put_all(db: &mut Db<'_>, notices: &[Notice]) -> StoreResult<()> {
     let failed = db.failed();
-    let sql = "INSERT INTO notices (id, project, issue, text, urgent, at) VALUES ($1, $2, $3, $4, $5, $6) \
+    let sql = "INSERT INTO notices (id, project, issue, text, urgent, on_issue, at) VALUES ($1, $2, $3, $4, $5, $6, $7) \
                ON CONFLICT (id) DO NOTHING";
     for notice in notices {
         sqlx::query(sql)
@@ -23,6 +23,7 @@ pub(super) async fn put_all(db: &mut Db<'_>, notices: &[Notice]) -> StoreResult<
             .bind(integer(notice.issue.0)?)
             .bind(&notice.text)
             .bind(i64::from(notice.urgent))
+            .bind(i64::from(notice.on_issue))
             .bind(time_text(notice.at))
             .execute(&mut *db.connection)
             .await
@@ -66,6 +67,7 @@ fn read(record: &Record<'_>) -> StoreResult<Notice> {
         issue: IssueNumber(record.number("issue")?),
         text: record.text("text")?,
         urgent: record.flag("urgent")?,
+        on_issue: record.flag("on_issue")?,
         at: record.parsed("at")?,
     })
 }

@@ -12,7 +12,7 @@ use crate::{
     config::Root,
     embedded_forge::{self, Running},
     output::{Exit, Failure, Printer},
-    ports::launch::{Machine, ProcessIdentity},
+    ports::launch::ProcessIdentity,
 };
 use people::People;
 use sample::Sample;
@@ -181,7 +181,7 @@ impl Demo {
     /// goes first, so that a tick that is under way starts no more.
     async fn tidy_up(&self) {
         let _ = std::fs::remove_file(self.root.dev_switch());
-        let machine = crate::adapters::machine::LocalMachine::new(self.rig.clone(), self.root.clone());
+        let machine = wire::machine(&self.root, self.rig.clone());
         if let Ok(store) = wire::store(&self.root).await {
             for driver in store.drivers().await.unwrap_or_default() {
                 machine.end(&ProcessIdentity { pid: driver.pid, start: driver.process_start, boot_id: driver.boot_id });

@@ -42,19 +42,18 @@ impl Mover {
         self.run.head = Some(local.clone());
         if self.run.pull_request.is_none() {
             self.order(Effect::OpenPullRequest { head: local.clone() });
-        } else if self.run.messages().next().is_some() {
-            self.work();
         } else {
             self.await_ci(local);
         }
         Ok(())
     }
 
-    /// Waits for CI at a commit, or goes on when it was green there already.
+    /// Waits for CI at a commit, or goes on when it was green there already; what the agent has to hear comes first.
     pub(super) fn await_ci(&mut self, head: &Sha) {
         self.run.head = Some(head.clone());
-        self.cancel(|effect| matches!(effect, Effect::RunCi { head: other, .. } if other != head));
-        self.cancel(|effect| matches!(effect, Effect::Merge { .. } | Effect::InspectBranch { .. }));
+        if self.owes_agent() {
+            return self.hand_over();
+        }
         if self.run.green_at.as_ref() == Some(head) {
             return self.enter(Stage::AwaitingReview { head: head.clone() });
         }

@@ -42,7 +42,13 @@ pub enum Effect {
     /// Saves what only the worktree has, then removes it. Twice: gone is gone.
     RemoveWorkspace,
     /// Tells people. Kept in the store's table of notices, not among the pending effects; sent at least once, shown once.
-    Notify { text: String, urgent: bool },
+    Notify {
+        text: String,
+        /// Somebody must act.
+        urgent: bool,
+        /// It is written on the issue too; otherwise another order says it there.
+        on_issue: bool,
+    },
 }
 
 /// State of an issue as its label shows it.

@@ -1,7 +1,7 @@
 //! How a run ends, and how it asks a human.
 
 use super::{
-    Effect, End, IssueState, MessageKind, Refusal, Session, Stage,
+    Effect, End, IssueState, MessageKind, Refusal, Stage,
     step::{Mover, Taken},
 };
 use crate::domain::prompts;
@@ -29,7 +29,7 @@ impl Mover {
                 self.order(Effect::Diagnose { why: why.clone() });
                 self.set_state(IssueState::Blocked);
                 self.order(Effect::EndSession);
-                self.notify(format!("blocked: {why}"), true);
+                self.notify_of_comment(format!("blocked: {why}"));
             }
             End::Refused { refusal, reason } => self.finish_refused(refusal, &reason),
             End::GivenBack { why } => {
@@ -55,7 +55,12 @@ impl Mover {
         });
         self.order(Effect::EndSession);
         self.order(Effect::RemoveWorkspace);
-        self.notify(format!("the agent refused the issue ({}): {reason}", refusal.as_str()), true);
+        self.notify_of_comment(format!("the agent refused the issue ({}): {reason}", refusal.as_str()));
+    }
+
+    /// Tells people of what another order writes on the issue.
+    fn notify_of_comment(&mut self, text: String) {
+        self.order(Effect::Notify { text, urgent: true, on_issue: false });
     }
 
     /// Asks a human and waits; the session, if there is one, is kept.
@@ -72,10 +77,16 @@ impl Mover {
             return Err(super::Ignored::Duplicate);
         }
         self.run.used.strikes = 0;
-        let escalated = matches!(self.run.stage, Stage::Escalated { .. });
-        self.tell(MessageKind::HumanReply, prompts::human_reply(who, text));
-        if escalated && self.run.session == Session::Started {
-            self.work();
+        let message = prompts::human_reply(who, text);
+        match self.run.stage {
+            // A merge that is under way goes on; the word is heard when it is refused.
+            Stage::Merging { .. } => self.tell_later(MessageKind::HumanReply, message, None),
+            // What a person wants said comes before whatever is waited for, as with a review.
+            Stage::AwaitingCi { .. } | Stage::AwaitingReview { .. } | Stage::Escalated { .. } => {
+                self.tell(MessageKind::HumanReply, message);
+                self.work();
+            }
+            _ => self.tell(MessageKind::HumanReply, message),
         }
         Ok(())
     }

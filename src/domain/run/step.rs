@@ -145,6 +145,7 @@ impl Mover {
                 self.run.used.ci_fixes = self.run.used.ci_fixes.max(*ci_fixes_spent);
                 if let (Some(number), Some(head)) = (adopted, head) {
                     self.run.pull_request = Some(*number);
+                    // A person may have written before the session began; `await_ci` starts one for that.
                     self.await_ci(head);
                 } else {
                     self.start_session(true);
@@ -156,6 +157,9 @@ impl Mover {
             Event::PromptTaken { attempt, offset } => self.prompt_taken(*attempt, *offset, completes),
             Event::DeliveryFailed { attempt, why } => {
                 self.present(*attempt)?;
+                self.only_in(!self.run.stage.is_over())?;
+                // Nobody is to be told anything before a person has answered or the merge is through.
+                self.only_in(!matches!(self.run.stage, Stage::Escalated { .. } | Stage::Merging { .. }))?;
                 self.strike(&format!("a message could not be brought to the agent: {why}"), true);
                 Ok(())
             }
@@ -267,6 +271,8 @@ impl Mover {
             _ if self.run.used.merge_refusals > MERGE_REFUSALS => {
                 self.escalate("the forge refuses the merge again and again".into());
             }
+            // A review may have come while the merge was under way.
+            MergeRefusal::NotReady { .. } | MergeRefusal::TryAgain { .. } if self.owes_agent() => self.hand_over(),
             MergeRefusal::NotReady { .. } | MergeRefusal::TryAgain { .. } => {
                 self.enter(Stage::AwaitingReview { head: head.clone() });
             }
@@ -276,9 +282,15 @@ impl Mover {
 
     fn not_merged(&mut self) -> Taken {
         self.only_in(!self.run.stage.is_over())?;
-        self.tell(super::MessageKind::NotMerged, crate::domain::prompts::not_merged(self.run.pull_request));
-        if !matches!(self.run.stage, Stage::AwaitingCi { .. } | Stage::AwaitingReview { .. } | Stage::Merging { .. }) {
-            self.work();
+        let text = crate::domain::prompts::not_merged(self.run.pull_request);
+        match (&self.run.stage, self.run.session) {
+            (Stage::Working | Stage::Starting, _) => {
+                self.tell(super::MessageKind::NotMerged, text);
+                self.work();
+            }
+            // What the run waits for goes on; who said it is told so.
+            (_, Session::Started) => self.tell_later(super::MessageKind::NotMerged, text, None),
+            (_, Session::Starting | Session::Absent) => {}
         }
         Ok(())
     }
@@ -337,8 +349,17 @@ impl Mover {
         }
     }
 
-    /// Moves to a stage; its clocks start anew.
+    /// Moves to a stage; its clocks start anew, and what only another stage waits for is withdrawn, so that no answer
+    /// comes to a stage that makes nothing of it.
     pub(super) fn enter(&mut self, stage: Stage) {
+        self.cancel(|effect| match effect {
+            Effect::ConfirmClaim => stage != Stage::Claiming,
+            Effect::SurveyPriorWork => stage != Stage::Surveying,
+            Effect::InspectBranch { .. } | Effect::OpenPullRequest { .. } => !matches!(stage, Stage::Inspecting { .. }),
+            Effect::RunCi { head, .. } => !matches!(&stage, Stage::AwaitingCi { head: awaited } if awaited == head),
+            Effect::Merge { head, .. } => !matches!(&stage, Stage::Merging { head: judged } if judged == head),
+            _ => false,
+        });
         self.run.stage = stage;
         self.run.since = self.at;
         self.run.stage_ms = 0;
@@ -362,7 +383,7 @@ impl Mover {
     }
 
     pub(super) fn notify(&mut self, text: String, urgent: bool) {
-        self.order(Effect::Notify { text, urgent });
+        self.order(Effect::Notify { text, urgent, on_issue: urgent });
     }
 
     pub(super) fn set_state(&mut self, state: IssueState) {

@@ -16,12 +16,25 @@ use jiff::{SignedDuration, Timestamp};
 const TURN_RETRY_SECS: i64 = 30;
 
 impl Mover {
-    /// Orders a message; a session is started for it when there is none.
+    /// Orders a message; a session is started for it when there is none. Before the branch is known the first prompt
+    /// will hold it.
     pub(super) fn tell(&mut self, kind: MessageKind, text: String) {
         self.tell_later(kind, text, None);
-        if self.run.session == Session::Absent {
+        if self.run.session == Session::Absent && self.run.branch.is_some() {
             self.start_session(false);
         }
+    }
+
+    /// Returns whether the agent must hear something before anything else can be waited for. That CI passed is no such
+    /// thing: it asks for nothing.
+    pub(super) fn owes_agent(&self) -> bool {
+        let waiting = self.run.messages().any(|(_, message)| message.kind != MessageKind::CiPassed);
+        waiting || (self.run.session == Session::Absent && !self.run.unfinished.is_empty())
+    }
+
+    /// Gives the word to the agent; to a new session when there is none.
+    pub(super) fn hand_over(&mut self) {
+        if self.run.session == Session::Absent { self.start_session(false) } else { self.work() }
     }
 
     /// Orders a message without starting a session for it.
@@ -85,12 +98,17 @@ impl Mover {
             }
             Stage::Working | Stage::Starting => self.strike(&format!("the session was lost: {how}"), false),
             _ => {
-                // At rest nothing is lost with the session; a new one starts when there is something to say.
-                self.run.unfinished.clear();
+                // At rest a new session starts only when there is something to say. A phase in the lost turn was its
+                // answer; without one, what the turn was about is said again.
+                if self.run.phase_in_turn {
+                    self.run.unfinished.clear();
+                }
+                self.run.unfinished.retain(|(_, message)| message.kind != MessageKind::CiPassed);
                 self.cancel(|effect| {
                     matches!(effect, Effect::Deliver { message: Message { kind: MessageKind::CiPassed, .. }, .. })
                 });
-                if self.run.messages().next().is_some() && !matches!(self.run.stage, Stage::Escalated { .. }) {
+                // Who waits for a person or for the merge decides afterwards.
+                if self.owes_agent() && !matches!(self.run.stage, Stage::Escalated { .. } | Stage::Merging { .. }) {
                     self.start_session(false);
                 }
             }
