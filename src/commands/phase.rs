@@ -96,7 +96,11 @@ async fn watch(context: &Context, target: &PhaseTarget) -> CommandResult {
             }
             match &seen.observed.content {
                 PhaseText::Report(report) => print_report(context.printer, report),
-                _ => context.printer.line(describe(Some(&seen.observed)).0),
+                _ => {
+                    let (words, document) = describe(Some(&seen.observed));
+                    context.printer.line(words);
+                    context.printer.json(&document);
+                }
             }
         }
         if !context.printer.reader_is_gone() {

@@ -45,7 +45,7 @@ fn tokens_that_are_missing_wrong_or_of_another_account_are_told() {
     world.env(&[("BOT_TOKEN", &world.tokens["acme"])]);
     both_refused(&world, 1, &["belongs to `acme`, not to the configured bot `dev-bot`"]);
     world.env(&[("REVIEW_TOKEN", &world.tokens["dev-bot"])]);
-    both_refused(&world, 1, &["an agent never approves its own work"]);
+    both_refused(&world, 1, &["the reviewer must be another account than the bot"]);
 }
 
 #[test]
