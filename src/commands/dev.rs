@@ -41,7 +41,7 @@ const DISPATCH_WAIT: Duration = Duration::from_secs(20);
 pub fn poll(context: &Context, args: PollArgs) -> CommandResult {
     let root = context.root()?;
     let printer = context.printer;
-    if !switch::is_on(&root) {
+    if !switch::is_on(&root)? {
         printer.talk("the dev loop is off; rig dev start switches it on");
         printer.json(&json!({ "switch": "off" }));
         return Ok(Exit::Ok);

@@ -6,10 +6,10 @@ use super::{CommandResult, Context, runtime, wire, words};
 use crate::{
     adapters::phase_watch::{
         PhaseWatch,
-        file::{Observed, read_phase, read_phase_log, write_phase},
+        file::{Observed, look, read_phase, write_phase},
     },
     cli::{PhaseCommand, PhaseSetArgs, PhaseTarget},
-    config::root::{AttemptDir, Root},
+    config::{Root, root::AttemptDir},
     domain::{
         ids::{Attempt, IssueNumber, ProjectName, Seq},
         phase::{PhaseReport, PhaseText},
@@ -20,13 +20,10 @@ use crate::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::{
-    collections::VecDeque,
     env, fs,
     path::{Path, PathBuf},
 };
 
-/// Writings of the phase file that a watch remembers having told; an old one does not come back after so many.
-const REMEMBERED: usize = 256;
 /// Newest runs of a project among which an issue's are looked for.
 const MOST_RUNS: u32 = 10_000;
 
@@ -64,7 +61,7 @@ fn set(context: &Context, args: PhaseSetArgs) -> CommandResult {
     let target = PhaseTarget { issue: args.issue, project: args.project };
     let phase = phase_file(context, &target)?;
     let report = PhaseReport { phase: args.phase, reason: args.reason };
-    // Entered for nothing but its signals: a file that may not grow is then told.
+    // Made for nothing but its signals: a file that may not grow is then told.
     let _runtime = runtime()?;
     write_phase(&phase, &phase.with_file_name("phase.log"), &report, Timestamp::now()).map_err(|error| {
         Failure::outside(format!("{}: {error}", phase.display())).hint("check the disk's space and who owns the folder")
@@ -84,28 +81,26 @@ async fn watch(context: &Context, target: &PhaseTarget) -> CommandResult {
         context.printer.talk(format!("{trouble}; looking every second instead"));
     }
     let mut offset = fs::metadata(&log).map_or(0, |meta| meta.len());
-    // The log is written before the file, and either may be read first.
-    let mut told: VecDeque<(u64, i128)> = VecDeque::new();
-    let is_news = |told: &mut VecDeque<(u64, i128)>, key: (u64, i128)| {
-        let is_news = !told.contains(&key);
-        if is_news {
-            told.truncate(REMEMBERED - 1);
-            told.push_front(key);
-        }
-        is_news
-    };
+    let mut told = None;
     while !context.printer.reader_is_gone() {
-        for logged in read_phase_log(&log, offset).unwrap_or_default() {
-            offset = logged.offset;
-            if is_news(&mut told, (logged.inode, logged.mtime_ns)) {
-                print_report(context.printer, &logged.report);
+        for seen in look(&phase, &log, offset).unwrap_or_default() {
+            match seen.log_offset {
+                Some(end) => offset = end,
+                // The file keeps its content until the next one is in place, be the log ahead or not.
+                None => {
+                    let key = (seen.observed.inode, seen.observed.mtime_ns);
+                    if told.replace(key) == Some(key) {
+                        continue;
+                    }
+                }
             }
-        }
-        let seen = read_phase(&phase).filter(|seen| seen.content != PhaseText::Nothing);
-        if let Some(seen) = seen.filter(|seen| is_news(&mut told, (seen.inode, seen.mtime_ns))) {
-            match seen.content {
-                PhaseText::Report(report) => print_report(context.printer, &report),
-                _ => context.printer.line(describe(Some(&seen)).0),
+            match &seen.observed.content {
+                PhaseText::Report(report) => print_report(context.printer, report),
+                _ => {
+                    let (words, document) = describe(Some(&seen.observed));
+                    context.printer.line(words);
+                    context.printer.json(&document);
+                }
             }
         }
         if !context.printer.reader_is_gone() {
@@ -115,49 +110,30 @@ async fn watch(context: &Context, target: &PhaseTarget) -> CommandResult {
     Ok(Exit::Ok)
 }
 
-/// Prints what happened to an issue, run by run, as the journal has it. Before anything is in the journal it is what the
-/// sessions reported on disk.
+/// Prints what happened to an issue, run by run, as the journal has it: people get what matters in words, `--json` all.
 async fn log(context: &Context, target: &PhaseTarget) -> CommandResult {
     let (root, project, issue) = issue_of(context, target)?;
-    let failed = |error| wire::store_failure(&error);
-    let Some(store) = wire::existing_store(&root).await? else {
-        return log_on_disk(context.printer, &root, &project, issue);
+    let no_run = || {
+        Failure::user(format!("issue {issue} of {project} has no run yet")).hint("`rig status --all` shows the runs")
     };
-    let mut runs = store.recent_runs(Some(&project), MOST_RUNS).await.map_err(failed)?;
+    let store = wire::existing_store(&root).await?.ok_or_else(no_run)?;
+    let failure = |error| wire::store_failure(&error);
+    let mut runs = store.recent_runs(Some(&project), MOST_RUNS).await.map_err(failure)?;
     runs.retain(|run| run.issue == issue);
     runs.sort_by_key(|run| run.claimed_at);
     if runs.is_empty() {
-        return log_on_disk(context.printer, &root, &project, issue);
+        return Err(no_run());
     }
     let mut rows = Vec::new();
     for run in &runs {
-        for recorded in store.events(&run.run, Seq(0)).await.map_err(failed)? {
-            let fact = resume::read(&recorded).map_err(failed)?;
-            let words = words::of(&fact.event).map(|(_, words)| words);
-            context.printer.json(&json!({
-                "at": recorded.at, "run": run.run, "issue": issue, "seq": recorded.seq, "event": recorded.kind,
-                "words": words, "fact": fact.event,
-            }));
-            rows.extend(words.map(|words| vec![format!("{:.0}", recorded.at), recorded.kind, words]));
+        for event in store.events(&run.run, Seq(0)).await.map_err(failure)? {
+            let words = words::of(&resume::read(&event).map_err(failure)?.event).map(|(_, words)| words);
+            let at = format!("{:.0}", event.at);
+            rows.extend(words.map(|words| vec![at, event.seq.to_string(), event.kind.clone(), words]));
+            context.printer.json(&event);
         }
     }
-    context.printer.table(&["AT", "EVENT", "WHAT"], &rows);
-    Ok(Exit::Ok)
-}
-
-fn log_on_disk(printer: Printer, root: &Root, project: &ProjectName, issue: IssueNumber) -> CommandResult {
-    let run = root.run(project, issue);
-    let mut rows = Vec::new();
-    for attempt in attempts(run.path()) {
-        let log = run.attempt(attempt).phase_log();
-        let lines = read_phase_log(&log, 0).map_err(|error| Failure::outside(format!("{}: {error}", log.display())))?;
-        for line in lines {
-            let PhaseReport { phase, reason } = &line.report;
-            printer.json(&json!({ "at": line.at, "attempt": attempt, "phase": phase, "reason": reason }));
-            rows.push(vec![line.at.to_string(), attempt.to_string(), phase.to_string(), reason.clone()]);
-        }
-    }
-    printer.table(&["AT", "ATTEMPT", "PHASE", "REASON"], &rows);
+    context.printer.table(&["AT", "SEQ", "EVENT", "WHAT"], &rows);
     Ok(Exit::Ok)
 }
 

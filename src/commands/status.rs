@@ -42,7 +42,7 @@ pub fn run(context: &Context, args: StatusArgs) -> CommandResult {
     if let Some(name) = &args.project {
         check_name(&root, name, seen.as_ref())?;
     }
-    let on = switch::is_on(&root);
+    let on = switch::is_on(&root)?;
     print_json(&context.printer, &root, on, seen.as_ref(), now);
     let state = if on { "on" } else { "off (rig dev start switches it on)" };
     context.printer.line(format!("dev loop of {}: {state}", root.path().display()));

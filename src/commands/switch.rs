@@ -61,9 +61,15 @@ pub fn stop(context: &Context) -> CommandResult {
     Ok(Exit::Ok)
 }
 
-/// Returns whether the dev loop may act.
-pub fn is_on(root: &Root) -> bool {
-    root.dev_switch().exists()
+/// Returns whether the dev loop may act. A switch that cannot be looked at is an error, never taken for one that is off.
+pub fn is_on(root: &Root) -> Result<bool, Failure> {
+    let path = root.dev_switch();
+    match std::fs::metadata(&path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Failure::user(format!("the switch {} cannot be looked at: {error}", path.display()))
+            .hint("check that the state folder is a folder, and run rig as the user who owns it")),
+    }
 }
 
 /// Makes the switch file. Returns whether it was not there.

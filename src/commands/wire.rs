@@ -39,7 +39,10 @@ use crate::{
     },
 };
 use secrecy::{ExposeSecret, SecretString};
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Opens the root's store when there is one. Makes none: a command that only looks leaves no trace.
 pub async fn existing_store(root: &Root) -> Result<Option<Arc<dyn Store>>, Failure> {
@@ -94,21 +97,37 @@ pub fn this_program() -> Result<PathBuf, Failure> {
 
 /// Returns the id that tells this root's claims from those of others; made once.
 pub fn root_id(root: &Root) -> Result<String, Failure> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
     let path = root.state_dir().join("root-id");
-    let failed = |error: std::io::Error| Failure::user(format!("{} cannot be used: {error}", path.display()));
-    let fresh = ulid::Ulid::new().to_string();
-    match std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path) {
-        Ok(mut file) => file.write_all(fresh.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?,
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(failed(error)),
+    let failed = |error: std::io::Error| {
+        Failure::user(format!("{} cannot be used: {error}", path.display()))
+            .hint("check that the state folder is writable and its disk is not full")
+    };
+    if !path.try_exists().map_err(failed)? {
+        make_root_id(&path).map_err(failed)?;
     }
     let id = std::fs::read_to_string(&path).map_err(failed)?.trim().to_owned();
     if id.is_empty() {
         return Err(Failure::user(format!("{} is empty", path.display())).hint("remove the file; it is made anew"));
     }
     Ok(id)
+}
+
+/// Makes the file with its content in one step, so that nobody ever finds it empty; of two at once one wins.
+fn make_root_id(path: &Path) -> std::io::Result<()> {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    let fresh = ulid::Ulid::new().to_string();
+    let draft = path.with_file_name(format!("root-id.{fresh}"));
+    let made = (|| {
+        let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&draft)?;
+        file.write_all(fresh.as_bytes())?;
+        file.sync_all()?;
+        std::fs::hard_link(&draft, path)
+    })();
+    let _ = std::fs::remove_file(&draft);
+    match made {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
 }
 
 /// Returns the name of the root's own tmux socket.

@@ -523,6 +523,8 @@ fn config_check_reports_all_files_and_exits_with_one() {
         .split(|b| *b == b'\n')
         .filter_map(|line| serde_json::from_slice(line).ok())
         .collect();
+    let (last, lines) = lines.split_last().unwrap();
+    assert_eq!((&last["error"], &last["exit"]), (&"something is wrong with broken, gadget".into(), &1.into()));
     let told: Vec<_> =
         lines.iter().map(|line| (line["project"].as_str().unwrap(), line["ok"].as_bool().unwrap())).collect();
     assert_eq!(told, [("broken", false), ("gadget", false), ("widget", true)]);

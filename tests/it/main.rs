@@ -44,6 +44,8 @@ mod docs;
 
 #[path = "../support/by_hand.rs"]
 mod by_hand_support;
+mod stories;
+
 mod recovery;
 #[path = "../support/run_events.rs"]
 mod run_events;
@@ -52,4 +54,3 @@ mod run_machine;
 mod run_rules;
 mod run_walks;
 mod state_machine_doc;
-mod stories;

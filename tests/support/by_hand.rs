@@ -144,7 +144,7 @@ impl World {
     pub(crate) fn process(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rig"));
         command.env_clear().env("HOME", self.root.home()).env("PATH", "/usr/bin:/bin");
-        command.current_dir(self.root.path()).args(args).stdin(Stdio::null());
+        command.current_dir(self.root.path()).args(args).stdin(Stdio::null()).stderr(Stdio::null());
         command
     }
 

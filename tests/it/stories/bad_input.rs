@@ -3,9 +3,11 @@
 
 use super::{refused, refused_with_path, untouched};
 use crate::by_hand_support::World;
+use predicates::str::contains;
 use std::{
     io::{Read, Write},
     net::TcpListener,
+    time::Duration,
 };
 
 const BOTH: [&[&str]; 2] = [&["dev", "poll"], &["dev", "agent", "1"]];
@@ -28,7 +30,7 @@ fn both_refused(world: &World, code: i32, words: &[&str]) {
 fn a_broken_project_file_is_told_with_line_column_and_the_nearest_key() {
     let world = world();
     world.project("widget", "acme/widget", "\n[agnet]\nmodel = 'x'\n");
-    both_refused(&world, 1, &["projects/widget.toml:17:2: unknown table `agnet`", "did you mean the table [agent]?"]);
+    both_refused(&world, 1, &["projects/widget.toml:19:2: unknown table `agnet`", "did you mean the table [agent]?"]);
     world.root.project("widget", "repo = 'acme/widget\n");
     both_refused(&world, 1, &["projects/widget.toml:1:", "is no TOML"]);
 }
@@ -39,11 +41,11 @@ fn tokens_that_are_missing_wrong_or_of_another_account_are_told() {
     world.root.env_file("REVIEW_TOKEN=x\n", 0o600);
     both_refused(&world, 1, &["BOT_TOKEN", "state/env"]);
     world.env(&[("BOT_TOKEN", "0123456789012345678901234567890123456789")]);
-    both_refused(&world, 1, &["401", "put a valid token into the variable"]);
+    both_refused(&world, 1, &["does not accept the token", "put a valid token into the variable"]);
     world.env(&[("BOT_TOKEN", &world.tokens["acme"])]);
     both_refused(&world, 1, &["belongs to `acme`, not to the configured bot `dev-bot`"]);
     world.env(&[("REVIEW_TOKEN", &world.tokens["dev-bot"])]);
-    both_refused(&world, 1, &["an agent never approves its own work"]);
+    both_refused(&world, 1, &["the reviewer must be another account than the bot"]);
 }
 
 #[test]
@@ -66,6 +68,20 @@ fn a_forge_that_refuses_connections_or_answers_html_is_an_outside_failure() {
     });
     world.root.project("widget", &text.replace(&world.url, &format!("http://{address}")));
     both_refused(&world, 3, &["check forge_url"]);
+}
+
+#[test]
+fn a_forge_that_never_answers_ends_a_poll_in_time_as_an_outside_failure() {
+    let world = world();
+    // Connections are taken up by the system, and nobody ever reads from them.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let text = world.project_text("acme/widget", "");
+    world.root.project("widget", &text.replace(&world.url, &format!("http://{address}")));
+    let mut command = world.root.rig(&["dev", "poll"]);
+    let assert = command.timeout(Duration::from_secs(120)).assert().code(3);
+    assert.stderr(contains("check forge_url and whether the forge is up"));
+    untouched(&world, 1);
 }
 
 #[test]

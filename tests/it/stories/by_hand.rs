@@ -30,7 +30,7 @@ fn an_issue_becomes_a_merged_pull_request_by_hand() {
     world.rig(&["phase", "log", &issue]).success().stdout(contains("waits for CI").and(contains("merged as")));
     let (code, lines) = world.json(&["phase", "log", &issue]);
     assert_eq!(code, 0);
-    assert!(lines.iter().any(|line| line["event"] == "Merged"), "{lines:?}");
+    assert!(lines.iter().any(|line| line["kind"] == "Merged"), "{lines:?}");
     assert!(world.drivers().is_empty());
 }
 
