@@ -42,6 +42,7 @@ mod embedded_forge;
 
 mod docs;
 
+mod recovery;
 #[path = "../support/run_events.rs"]
 mod run_events;
 mod run_machine;
@@ -49,4 +50,3 @@ mod run_machine;
 mod run_rules;
 mod run_walks;
 mod state_machine_doc;
-mod recovery;
