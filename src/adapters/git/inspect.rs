@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     domain::ids::{BranchName, IssueNumber, Sha},
-    ports::workspace::{BranchState, WorkspaceResult},
+    ports::workspace::{BranchState, WorkspaceError, WorkspaceResult},
 };
 
 /// Bytes of a diff stat: what a prompt has room for.
@@ -44,7 +44,11 @@ impl GitWorkspace {
             let mut lines = answer.lines().filter_map(|line| line.split_once('\t'));
             lines.find(|(_, name)| *name == wanted).and_then(|(id, _)| Sha::new(id).ok())
         };
-        let base = tip(&primary).ok_or_else(|| failed(what, &format!("the remote has no {primary}")))?;
+        // An answer without the primary branch is more likely no answer at all: a page in its place reads as an empty list.
+        let base = tip(&primary).ok_or_else(|| WorkspaceError::Unavailable {
+            what,
+            message: format!("the remote's answer has no {primary}"),
+        })?;
         Ok((tip(&branch), base))
     }
 

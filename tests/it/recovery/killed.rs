@@ -93,6 +93,7 @@ async fn a_driver_told_to_stop_leaves_the_session_to_the_next() {
         let deadline = Instant::now() + DEADLINE;
         let mut seen = 0;
         while world.stage().await != "merged" {
+            assert!(Instant::now() < deadline, "it is not done\n{}", world.story().await);
             world.poll().await;
             while world.journal().await.len() == seen && !world.drivers().is_empty() {
                 assert!(Instant::now() < deadline, "it is not done\n{}", world.story().await);
