@@ -1,5 +1,9 @@
 //! The verdict of CI on one commit, and how it follows from the commit statuses that a forge shows.
 
+mod known_contexts;
+
+pub use known_contexts::{KnownContexts, Settled};
+
 use super::pull_request::{Status, StatusState};
 use globset::GlobBuilder;
 use serde::{Deserialize, Serialize};
