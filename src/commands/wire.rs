@@ -2,7 +2,7 @@
 
 use crate::{
     adapters::{
-        ci::{ForgeStatusCi, LocalCi, LocalCiPlan, NoCi},
+        ci::{ForgeStatusCi, ForgeStatusPlan, LocalCi, LocalCiPlan, NoCi},
         flock::FlockLocks,
         forge::Gitea,
         git::{GitPlan, GitWorkspace, NETWORK_TIMEOUT},
@@ -229,7 +229,12 @@ fn ci(
     match project.ci.provider {
         CiProvider::None => Arc::new(NoCi),
         CiProvider::Forge => {
-            Arc::new(ForgeStatusCi::new(forge, project.ci.required_contexts.clone(), project.primary_branch.clone()))
+            let plan = ForgeStatusPlan {
+                required_contexts: project.ci.required_contexts.clone(),
+                primary_branch: project.primary_branch.clone(),
+                contexts_file: root.ci_dir(&project.name).join("contexts.json"),
+            };
+            Arc::new(ForgeStatusCi::new(plan, forge, Arc::new(SystemClock::default())))
         }
         CiProvider::Local => {
             let redactor = redactor.clone();

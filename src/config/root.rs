@@ -53,7 +53,7 @@ impl Root {
         self.state_dir().join("git").join(project.as_str())
     }
 
-    /// Returns the folder of a project's local CI logs.
+    /// Returns the folder of a project's local CI logs and of the contexts that its primary branch is known to show.
     pub fn ci_dir(&self, project: &ProjectName) -> PathBuf {
         self.state_dir().join("ci").join(project.as_str())
     }

@@ -63,7 +63,7 @@ pub struct Ci {
     pub provider: CiProvider,
     /// Shell command that `local` runs in a clean checkout.
     pub command: String,
-    /// Contexts that must be green; empty means those of branch protection, else those last seen on the primary branch.
+    /// Contexts that must be green; empty means those of branch protection, else those that the primary branch shows.
     pub required_contexts: Vec<String>,
     pub timeout: Duration,
 }

@@ -1,5 +1,9 @@
 //! The verdict of CI on one commit, and how it follows from the commit statuses that a forge shows.
 
+mod known_contexts;
+
+pub use known_contexts::{KnownContexts, Settled};
+
 use super::pull_request::{Status, StatusState};
 use globset::GlobBuilder;
 use serde::{Deserialize, Serialize};
@@ -32,17 +36,33 @@ pub enum CiVerdict {
     },
 }
 
+/// What is missing where no check is known at all. A sentence for people and, as the verdict is stored, its own mark.
+const NO_CHECK_KNOWN: &str =
+    "no required check is known: none is configured, the branch demands none, and none was ever seen";
+
+impl CiVerdict {
+    /// Returns the verdict where nobody has said what must be green: pending until somebody does.
+    pub fn no_check_known() -> Self {
+        Self::Pending { missing: vec![NO_CHECK_KNOWN.to_owned()] }
+    }
+
+    /// Returns whether waiting is in vain until a person says which checks count. Nobody's code is at fault then.
+    pub fn is_no_check_known(&self) -> bool {
+        matches!(self, Self::Pending { missing } if *missing == [NO_CHECK_KNOWN])
+    }
+}
+
 /// Judges a commit by its statuses: every required context (a name or a glob) must be there and green. One that is missing
-/// counts as pending, one that is red decides at once. Without any required context nothing can ever be green.
+/// counts as pending, a failure decides at once. An error is the machinery's: it decides where there is no failure, also
+/// beside pending ones, which may wait for ever for what has broken. Without any required context nothing is ever green.
 ///
 /// Green are success and skipped. A warning is neither green nor red: forges rank it below success, and a branch that
 /// requires the context does not open to it.
 pub fn verdict(required: &[String], statuses: &[Status]) -> CiVerdict {
     if required.is_empty() {
-        let why = "no required check is known: none is configured, the branch demands none, and none was ever seen";
-        return CiVerdict::Pending { missing: vec![why.to_owned()] };
+        return CiVerdict::no_check_known();
     }
-    let (mut missing, mut red) = (Vec::new(), Vec::<&Status>::new());
+    let (mut missing, mut red, mut broken) = (Vec::new(), Vec::<&Status>::new(), Vec::<&Status>::new());
     for wanted in required {
         let matches = matcher(wanted);
         let found: Vec<&Status> = statuses.iter().filter(|status| matches(&status.context)).collect();
@@ -52,7 +72,8 @@ pub fn verdict(required: &[String], statuses: &[Status]) -> CiVerdict {
         for status in found {
             match status.state {
                 StatusState::Success | StatusState::Skipped => {}
-                StatusState::Failure | StatusState::Error => red.push(status),
+                StatusState::Failure => red.push(status),
+                StatusState::Error => broken.push(status),
                 StatusState::Pending => missing.push(status.context.clone()),
                 StatusState::Warning => missing.push(format!("{} (ended with a warning)", status.context)),
                 StatusState::Other => missing.push(format!("{} (in a state that rig does not know)", status.context)),
@@ -60,9 +81,11 @@ pub fn verdict(required: &[String], statuses: &[Status]) -> CiVerdict {
         }
     }
     if !red.is_empty() {
-        red.sort_by(|a, b| a.context.cmp(&b.context));
-        red.dedup_by(|a, b| a.context == b.context);
-        return CiVerdict::Red { steps: red.into_iter().map(failed_step).collect() };
+        return CiVerdict::Red { steps: each_once(red).into_iter().map(failed_step).collect() };
+    }
+    if !broken.is_empty() {
+        let why: Vec<String> = each_once(broken).into_iter().map(broken_check).collect();
+        return CiVerdict::Broken { why: why.join("; ") };
     }
     missing.sort();
     missing.dedup();
@@ -73,6 +96,24 @@ pub fn verdict(required: &[String], statuses: &[Status]) -> CiVerdict {
 fn matcher(wanted: &str) -> impl Fn(&str) -> bool + use<'_> {
     let glob = GlobBuilder::new(wanted).literal_separator(false).build().map(|glob| glob.compile_matcher()).ok();
     move |context| context == wanted || glob.as_ref().is_some_and(|glob| glob.is_match(context))
+}
+
+fn each_once(mut statuses: Vec<&Status>) -> Vec<&Status> {
+    statuses.sort_by(|a, b| a.context.cmp(&b.context));
+    statuses.dedup_by(|a, b| a.context == b.context);
+    statuses
+}
+
+fn broken_check(status: &Status) -> String {
+    let mut why = format!("`{}` ended with an error of CI itself", status.context);
+    match status.description.trim() {
+        "" => {}
+        said => why.push_str(&format!(": {said}")),
+    }
+    if !status.target_url.is_empty() {
+        why.push_str(&format!(" (see {})", status.target_url));
+    }
+    why
 }
 
 fn failed_step(status: &Status) -> FailedStep {
@@ -125,7 +166,7 @@ mod tests {
         }
         for (required, statuses) in [
             (&["a"][..], &[("a", Failure)][..]),
-            (&["a"], &[("a", Error)]),
+            (&["a", "b"], &[("a", Failure), ("b", Error)]),
             (&["a", "b"], &[("a", Failure), ("b", Pending)]),
             (&["a", "b"], &[("a", Failure)]),
             (&["a", "*"], &[("a", Failure)]),
@@ -137,10 +178,32 @@ mod tests {
     }
 
     #[test]
+    fn an_error_is_the_machinerys_fault() {
+        use StatusState::{Error, Failure, Pending, Success};
+        for (required, statuses) in [
+            (&["a"][..], &[("a", Error)][..]),
+            (&["a", "b"], &[("a", Error), ("b", Success)]),
+            (&["a", "b"], &[("a", Error), ("b", Pending)]),
+            (&["a", "b"], &[("a", Error)]),
+            (&["a", "*"], &[("a", Error), ("optional", Success)]),
+            (&["a"], &[("a", Error), ("optional", Failure)]),
+        ] {
+            let judged = judged(required, statuses);
+            let CiVerdict::Broken { why } = judged else { panic!("{required:?} {statuses:?}: {judged:?}") };
+            assert_eq!(why, "`a` ended with an error of CI itself (see http://ci/1)");
+        }
+        assert_eq!(judged(&["a"], &[("a", Success), ("optional", Error)]), CiVerdict::Green);
+    }
+
+    #[test]
     fn nothing_required_is_never_green() {
         for statuses in [&[][..], &[("a", StatusState::Success)]] {
             let judged = judged(&[], statuses);
-            assert!(matches!(&judged, CiVerdict::Pending { missing } if missing[0].contains("none")), "{judged:?}");
+            assert!(matches!(&judged, CiVerdict::Pending { .. }) && judged.is_no_check_known(), "{judged:?}");
+            let stored = serde_json::to_string(&judged).unwrap();
+            assert!(serde_json::from_str::<CiVerdict>(&stored).unwrap().is_no_check_known(), "{stored}");
         }
+        let one_missing = judged(&["a"], &[]);
+        assert!(!one_missing.is_no_check_known() && !CiVerdict::Green.is_no_check_known());
     }
 }

@@ -79,6 +79,9 @@ pub trait Workspace: Send + Sync {
     async fn checkout(&self, commit: &Sha) -> WorkspaceResult<PathBuf>;
     /// Fetches the primary branch. Returns its tip.
     async fn fetch_primary(&self) -> WorkspaceResult<Sha>;
+    /// Returns whether merging `head` into the remote's primary branch as it is now conflicts, by git's own judgement; both
+    /// are fetched. An error means that nobody knows. Changes no branch, safe to repeat.
+    async fn conflicts(&self, head: &Sha) -> WorkspaceResult<bool>;
     /// Pushes the primary branch at `commit` and all tags to one mirror, never forced.
     async fn push_mirror(&self, mirror: &str, url: &str, commit: &Sha) -> WorkspaceResult<MirrorPush>;
 }

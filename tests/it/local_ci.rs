@@ -4,18 +4,22 @@
 
 use crate::{git_world::World, status_board::StatusBoard};
 use rig::{
-    adapters::ci::{ForgeStatusCi, LocalCi, LocalCiPlan, NoCi},
+    adapters::ci::{ForgeStatusCi, ForgeStatusPlan, LocalCi, LocalCiPlan, NoCi},
     domain::{
         ci::{CiVerdict, FailedStep},
         ids::Sha,
         pull_request::{Protection, StatusState},
     },
-    ports::ci::Ci,
+    ports::{ci::Ci, clock::Clock},
 };
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    sync::Arc,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -183,38 +187,161 @@ async fn a_run_that_is_dropped_ends_its_command() {
     assert_eq!(checkouts(&world), 0);
 }
 
+/// A clock that is set by hand.
+#[derive(Default)]
+struct HandClock(AtomicI64);
+
+impl Clock for HandClock {
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::from_second(self.0.load(Ordering::Relaxed)).unwrap()
+    }
+    fn monotonic(&self) -> Duration {
+        Duration::from_secs(self.0.load(Ordering::Relaxed).unsigned_abs())
+    }
+}
+
+/// CI by statuses with its file in a temporary folder.
+struct Statuses {
+    board: Arc<StatusBoard>,
+    folder: tempfile::TempDir,
+    clock: Arc<HandClock>,
+}
+
+impl Statuses {
+    fn new(board: StatusBoard) -> Self {
+        Self { board: Arc::new(board), folder: tempfile::tempdir().unwrap(), clock: Arc::default() }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("ci/demo/contexts.json")
+    }
+
+    /// Returns the provider as a process that has just begun makes it.
+    fn ci(&self, required_contexts: &[&str]) -> ForgeStatusCi {
+        let plan = ForgeStatusPlan {
+            required_contexts: required_contexts.iter().map(|name| (*name).to_owned()).collect(),
+            primary_branch: "main".into(),
+            contexts_file: self.file(),
+        };
+        ForgeStatusCi::new(plan, self.board.clone(), self.clock.clone())
+    }
+
+    async fn verdict(&self, head: &Sha) -> CiVerdict {
+        self.ci(&[]).run(head).await.unwrap()
+    }
+
+    /// Moves the primary branch to a commit that shows these, all successful.
+    fn merged(&self, tip: &Sha, contexts: &[&str]) {
+        *self.board.primary_tip.lock().unwrap() = Some(tip.clone());
+        contexts.iter().for_each(|context| self.board.put(tip, context, StatusState::Success));
+    }
+}
+
+fn sha(letter: char) -> Sha {
+    letter.to_string().repeat(40).parse().unwrap()
+}
+
+fn missing(names: &[&str]) -> CiVerdict {
+    CiVerdict::Pending { missing: names.iter().map(|name| (*name).to_owned()).collect() }
+}
+
 #[tokio::test]
 async fn required_contexts_come_from_the_settings_then_protection_then_what_was_seen() {
-    let (head, tip, later): (Sha, Sha, Sha) =
-        ("a".repeat(40).parse().unwrap(), "b".repeat(40).parse().unwrap(), "c".repeat(40).parse().unwrap());
-    let board = Arc::new(StatusBoard::default());
-    board.put(&head, "test", StatusState::Success);
-    let seen = ForgeStatusCi::new(board.clone(), Vec::new(), "main".into());
-    assert!(!seen.runs_here());
-    // None ever seen.
-    let verdict = seen.run(&head).await.unwrap();
-    assert!(matches!(&verdict, CiVerdict::Pending { missing } if missing[0].contains("none was ever seen")));
-    // Seen on the primary branch; a fresh merge without any does not make them forgotten.
-    *board.primary_tip.lock().unwrap() = Some(tip.clone());
-    board.put(&tip, "test", StatusState::Failure);
-    board.put(&tip, "lint", StatusState::Success);
-    let missing_lint = CiVerdict::Pending { missing: vec!["lint".into()] };
-    assert_eq!(seen.run(&head).await.unwrap(), missing_lint);
-    *board.primary_tip.lock().unwrap() = Some(later);
-    assert_eq!(seen.run(&head).await.unwrap(), missing_lint);
+    let world = Statuses::new(StatusBoard::default());
+    let head = sha('a');
+    world.board.put(&head, "test", StatusState::Success);
+    assert!(!world.ci(&[]).runs_here());
+    // None ever seen, with and without a primary branch.
+    assert!(world.verdict(&head).await.is_no_check_known());
+    world.merged(&sha('b'), &[]);
+    assert!(world.verdict(&head).await.is_no_check_known());
+    world.merged(&sha('b'), &["test", "lint"]);
+    assert_eq!(world.verdict(&head).await, missing(&["lint"]));
     // What the branch demands comes before what was seen, the settings before both.
     let required_contexts = vec!["te*".to_owned()];
-    *board.protection.lock().unwrap() = Some(Protection { required_contexts, ..Protection::default() });
-    assert_eq!(seen.run(&head).await.unwrap(), CiVerdict::Green);
-    let set = ForgeStatusCi::new(board.clone(), vec!["deploy".into()], "main".into());
-    assert_eq!(set.run(&head).await.unwrap(), CiVerdict::Pending { missing: vec!["deploy".into()] });
+    *world.board.protection.lock().unwrap() = Some(Protection { required_contexts, ..Protection::default() });
+    assert_eq!(world.verdict(&head).await, CiVerdict::Green);
+    assert_eq!(world.ci(&["deploy"]).run(&head).await.unwrap(), missing(&["deploy"]));
+}
+
+#[tokio::test]
+async fn a_fresh_merge_makes_no_check_forgotten_even_by_a_new_process() {
+    let world = Statuses::new(StatusBoard::default());
+    let head = sha('a');
+    world.board.put(&head, "lint", StatusState::Success);
+    world.merged(&sha('b'), &["lint", "test"]);
+    assert_eq!(world.verdict(&head).await, missing(&["test"]));
+    world.merged(&sha('c'), &[]);
+    assert_eq!(world.verdict(&head).await, missing(&["test"]));
+    world.merged(&sha('c'), &["lint"]);
+    assert_eq!(world.verdict(&head).await, missing(&["test"]));
+    assert_eq!(fs::metadata(world.file()).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn the_first_tip_is_waited_for_until_all_that_it_shows_has_ended() {
+    let world = Statuses::new(StatusBoard::default());
+    let (head, tip) = (sha('a'), sha('b'));
+    world.board.put(&head, "lint", StatusState::Success);
+    world.merged(&tip, &[]);
+    world.board.put(&tip, "lint", StatusState::Pending);
+    let verdict = world.verdict(&head).await;
+    assert!(matches!(&verdict, CiVerdict::Pending { .. }) && !verdict.is_no_check_known(), "{verdict:?}");
+    world.board.put(&tip, "lint", StatusState::Success);
+    assert_eq!(world.verdict(&head).await, CiVerdict::Green);
+}
+
+#[tokio::test]
+async fn a_removed_check_does_not_block_for_ever_and_a_late_one_is_not_removed() {
+    for late in [false, true] {
+        let world = Statuses::new(StatusBoard::default());
+        let head = sha('a');
+        world.board.put(&head, "lint", StatusState::Success);
+        world.merged(&sha('b'), &["lint", "old"]);
+        assert_eq!(world.verdict(&head).await, missing(&["old"]));
+        for tip in ['c', 'd', 'e'] {
+            world.merged(&sha(tip), &["lint"]);
+            assert_eq!(world.verdict(&head).await, missing(&["old"]));
+        }
+        if late {
+            // It turns up on a tip that is no longer the newest.
+            world.board.put(&sha('d'), "old", StatusState::Pending);
+        }
+        world.clock.0.fetch_add(3_600, Ordering::Relaxed);
+        let expected = if late { missing(&["old"]) } else { CiVerdict::Green };
+        assert_eq!(world.verdict(&head).await, expected);
+        assert_eq!(world.verdict(&head).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_memory_that_cannot_be_read_is_an_error_and_not_an_empty_one() {
+    let world = Statuses::new(StatusBoard::default());
+    let head = sha('a');
+    world.board.put(&head, "lint", StatusState::Success);
+    world.merged(&sha('b'), &["lint"]);
+    assert_eq!(world.verdict(&head).await, CiVerdict::Green);
+    let stored = fs::read_to_string(world.file()).unwrap();
+    let newer = stored.replace("\"version\": 1", "\"version\": 2");
+    assert_ne!(stored, newer);
+    for (text, says) in [(newer.as_str(), "newer rig"), ("{", "is damaged"), ("", "is damaged")] {
+        fs::write(world.file(), text).unwrap();
+        let error = world.ci(&[]).run(&head).await.unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+        assert_eq!(fs::read_to_string(world.file()).unwrap(), text);
+    }
+    // The format of version 1, as it was first written.
+    let old = r#"{"version":1,"contexts":{"lint":[],"x":[{"tip":"TIP","since":"2026-01-02T03:04:05Z"}]}}"#;
+    fs::write(world.file(), old.replace("TIP", sha('b').as_str())).unwrap();
+    assert_eq!(world.verdict(&head).await, missing(&["x"]));
 }
 
 #[tokio::test]
 async fn a_forge_that_does_not_answer_is_unknown_and_never_green() {
-    let head: Sha = "a".repeat(40).parse().unwrap();
-    let board = Arc::new(StatusBoard { down: true, ..StatusBoard::default() });
-    let error = ForgeStatusCi::new(board, vec!["test".into()], "main".into()).run(&head).await.unwrap_err();
-    assert!(error.to_string().contains("it is down"), "{error}");
-    assert_eq!(NoCi.run(&head).await.unwrap(), CiVerdict::Green);
+    let world = Statuses::new(StatusBoard { down: true, ..StatusBoard::default() });
+    for required in [&["test"][..], &[]] {
+        let error = world.ci(required).run(&sha('a')).await.unwrap_err();
+        assert!(error.to_string().contains("it is down"), "{error}");
+    }
+    assert_eq!(NoCi.run(&sha('a')).await.unwrap(), CiVerdict::Green);
 }

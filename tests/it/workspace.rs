@@ -27,6 +27,38 @@ async fn a_fresh_worktree_stands_at_the_primary_branch_and_can_push() {
 }
 
 #[tokio::test]
+async fn a_conflict_with_the_primary_branch_as_it_is_now_is_seen() {
+    let world = World::new();
+    let workspace = world.workspace();
+    let head = world.push_to_remote("fix/issue-1", "file.txt", "mine");
+    assert!(!workspace.conflicts(&head).await.unwrap());
+    world.push_to_remote("main", "elsewhere.txt", "theirs");
+    assert!(!workspace.conflicts(&head).await.unwrap());
+    // Moved since rig's last fetch.
+    let tip = world.push_to_remote("main", "file.txt", "theirs");
+    assert!(workspace.conflicts(&head).await.unwrap());
+    assert!(workspace.conflicts(&head).await.unwrap());
+    assert_eq!((world.remote_tip("main"), world.remote_tip("fix/issue-1")), (Some(tip.clone()), Some(head)));
+    assert!(!workspace.conflicts(&tip).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_conflict_that_git_cannot_judge_is_unknown() {
+    let world = World::new();
+    let workspace = world.workspace();
+    let nowhere = "1234567890123456789012345678901234567890".parse().unwrap();
+    assert!(workspace.conflicts(&nowhere).await.is_err());
+    // A history of its own: git refuses to merge it, which is not a conflict.
+    let tree = world.remote_git(&["rev-parse", "main^{tree}"]);
+    let root = world.remote_git(&["commit-tree", "-m", "another beginning", &tree]);
+    world.remote_git(&["update-ref", "refs/heads/other", &root]);
+    let error = workspace.conflicts(&root.parse().unwrap()).await.unwrap_err();
+    assert!(!error.is_transient() && error.to_string().contains("on trial"), "{error}");
+    fs::remove_dir_all(world.remote()).unwrap();
+    assert!(workspace.conflicts(&root.parse().unwrap()).await.is_err());
+}
+
+#[tokio::test]
 async fn prepare_leaves_work_that_was_not_pushed_as_it_is() {
     let world = World::new();
     let workspace = world.workspace();

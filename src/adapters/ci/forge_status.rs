@@ -1,61 +1,116 @@
 //! The verdict from the commit statuses that others post on the forge: which contexts are required is found here, what
 //! follows from them is decided in the domain.
 
+use super::contexts_file::ContextsFile;
 use crate::{
     domain::{
-        ci::{CiVerdict, verdict},
+        ci::{CiVerdict, KnownContexts, Settled, verdict},
         ids::Sha,
     },
     ports::{
         ci::{Ci, CiError},
+        clock::Clock,
         forge::{Forge, ForgeError},
     },
 };
 use async_trait::async_trait;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{path::PathBuf, sync::Arc};
+
+/// What the verdict from statuses is made from.
+pub struct ForgeStatusPlan {
+    /// Names or globs; when empty, the forge is asked what the primary branch demands or shows.
+    pub required_contexts: Vec<String>,
+    pub primary_branch: String,
+    /// File in which the contexts of the primary branch are remembered; made when needed.
+    pub contexts_file: PathBuf,
+}
 
 /// Reads statuses; runs nothing.
 pub struct ForgeStatusCi {
     forge: Arc<dyn Forge>,
+    clock: Arc<dyn Clock>,
     required_contexts: Vec<String>,
     primary_branch: String,
-    /// Contexts seen at a tip of the primary branch. A fresh merge has none yet, and must not make them forgotten.
-    last_seen: Mutex<Vec<String>>,
+    contexts: ContextsFile,
 }
 
 impl ForgeStatusCi {
-    /// Returns the provider; without `required_contexts` it asks the forge what the primary branch demands or shows.
-    pub fn new(forge: Arc<dyn Forge>, required_contexts: Vec<String>, primary_branch: String) -> Self {
-        Self { forge, required_contexts, primary_branch, last_seen: Mutex::default() }
+    pub fn new(plan: ForgeStatusPlan, forge: Arc<dyn Forge>, clock: Arc<dyn Clock>) -> Self {
+        let ForgeStatusPlan { required_contexts, primary_branch, contexts_file } = plan;
+        Self { forge, clock, required_contexts, primary_branch, contexts: ContextsFile::new(contexts_file) }
     }
 
-    async fn required(&self) -> Result<Vec<String>, ForgeError> {
+    async fn judge(&self, head: &Sha) -> Result<CiVerdict, CiError> {
+        let (required, settled) = match self.required().await? {
+            Settled::Required(required) => (required, true),
+            Settled::NotYet(shown) if shown.is_empty() => return Ok(CiVerdict::no_check_known()),
+            Settled::NotYet(shown) => (shown, false),
+        };
+        let judged = verdict(&required, &self.forge.statuses(head).await.map_err(unanswered)?);
+        if judged == CiVerdict::Green && !settled {
+            let branch = &self.primary_branch;
+            let missing = vec![format!("the end of the checks of `{branch}`: only then is it known which count")];
+            return Ok(CiVerdict::Pending { missing });
+        }
+        Ok(judged)
+    }
+
+    async fn required(&self) -> Result<Settled, CiError> {
         if !self.required_contexts.is_empty() {
-            return Ok(self.required_contexts.clone());
+            return Ok(Settled::Required(self.required_contexts.clone()));
         }
-        let protection = self.forge.protection(&self.primary_branch).await?;
+        let protection = self.forge.protection(&self.primary_branch).await.map_err(unanswered)?;
         if let Some(protection) = protection.filter(|protection| !protection.required_contexts.is_empty()) {
-            return Ok(protection.required_contexts);
+            return Ok(Settled::Required(protection.required_contexts));
         }
-        let seen = match self.forge.branch_tip(&self.primary_branch).await? {
-            Some(tip) => self.forge.statuses(&tip).await?,
+        self.shown_by_primary().await
+    }
+
+    /// Looks at the primary branch and remembers what it shows. Names seen are names, also those that look like a glob:
+    /// the domain compares by name first.
+    async fn shown_by_primary(&self) -> Result<Settled, CiError> {
+        let tip = self.forge.branch_tip(&self.primary_branch).await.map_err(unanswered)?;
+        let shown = match &tip {
+            Some(tip) => self.forge.statuses(tip).await.map_err(unanswered)?,
             None => Vec::new(),
         };
-        // Names seen are names, also those that look like a glob: the domain compares by name first.
-        let seen: Vec<String> = seen.into_iter().map(|status| status.context).collect();
-        let mut last_seen = self.last_seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if !seen.is_empty() {
-            *last_seen = seen;
+        let now = self.clock.now();
+        let (mut known, doubtful) = self.remember(|known| {
+            if let Some(tip) = &tip {
+                known.look(tip, &shown, now);
+            }
+            known.to_read_again(now)
+        })?;
+        if !doubtful.is_empty() {
+            let mut shown_since = Vec::new();
+            for tip in &doubtful {
+                shown_since.extend(self.forge.statuses(tip).await.map_err(unanswered)?);
+            }
+            let forgotten;
+            (known, forgotten) = self.remember(|known| {
+                known.shown(&shown_since);
+                known.forget(&doubtful, now)
+            })?;
+            if !forgotten.is_empty() {
+                tracing::info!(contexts = forgotten.join(", "), "checks that the primary branch no longer shows");
+            }
         }
-        Ok(last_seen.clone())
+        Ok(known.settled(&shown))
     }
+
+    fn remember<T>(&self, change: impl FnOnce(&mut KnownContexts) -> T) -> Result<(KnownContexts, T), CiError> {
+        self.contexts.change(change).map_err(|message| CiError { message })
+    }
+}
+
+fn unanswered(error: ForgeError) -> CiError {
+    CiError { message: error.to_string() }
 }
 
 #[async_trait]
 impl Ci for ForgeStatusCi {
     async fn run(&self, head: &Sha) -> Result<CiVerdict, CiError> {
-        let answer = async { Ok(verdict(&self.required().await?, &self.forge.statuses(head).await?)) };
-        answer.await.map_err(|error: ForgeError| CiError { message: error.to_string() })
+        self.judge(head).await
     }
 
     fn runs_here(&self) -> bool {

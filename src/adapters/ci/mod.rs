@@ -1,10 +1,11 @@
 //! Where the verdict on a commit comes from: the forge's commit statuses, a command that rig runs itself, or nowhere.
 
+mod contexts_file;
 mod forge_status;
 mod local;
 mod log_text;
 mod none;
 
-pub use forge_status::ForgeStatusCi;
+pub use forge_status::{ForgeStatusCi, ForgeStatusPlan};
 pub use local::{LocalCi, LocalCiPlan};
 pub use none::NoCi;

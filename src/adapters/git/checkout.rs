@@ -41,6 +41,11 @@ impl GitWorkspace {
             return Ok(());
         }
         self.fetch_locked().await?;
+        self.fetch_commit_locked(commit).await
+    }
+
+    /// Fetches a commit by its name alone unless it is here, for who holds the lock of `rig.git`.
+    pub(super) async fn fetch_commit_locked(&self, commit: &Sha) -> WorkspaceResult<()> {
         if self.has_commit(commit).await? {
             return Ok(());
         }

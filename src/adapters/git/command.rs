@@ -171,7 +171,7 @@ pub(super) fn failed(what: impl Into<String>, message: &str) -> WorkspaceError {
 pub(super) fn from_process(what: String, error: ProcessError) -> WorkspaceError {
     let message = match &error {
         ProcessError::NotInstalled { .. } => {
-            "git is not installed or not on the PATH (install the package `git`, version 2.36 or newer)".to_owned()
+            "git is not installed or not on the PATH (install the package `git`, version 2.38 or newer)".to_owned()
         }
         other => other.to_string(),
     };

@@ -5,6 +5,7 @@
 
 mod checkout;
 mod command;
+mod conflicts;
 mod copy_files;
 mod inspect;
 mod lock;
@@ -99,6 +100,10 @@ impl Workspace for GitWorkspace {
 
     async fn fetch_primary(&self) -> WorkspaceResult<Sha> {
         self.fetch().await
+    }
+
+    async fn conflicts(&self, head: &Sha) -> WorkspaceResult<bool> {
+        self.merge_conflicts(head).await
     }
 
     async fn push_mirror(&self, mirror: &str, url: &str, commit: &Sha) -> WorkspaceResult<MirrorPush> {
