@@ -44,6 +44,7 @@ mod docs;
 
 #[path = "../support/by_hand.rs"]
 mod by_hand_support;
+mod real_claude;
 mod recovery;
 #[path = "../support/run_events.rs"]
 mod run_events;
@@ -51,5 +52,7 @@ mod run_machine;
 #[path = "../support/run_rules.rs"]
 mod run_rules;
 mod run_walks;
+#[path = "../support/scripted_api.rs"]
+mod scripted_api;
 mod state_machine_doc;
 mod stories;
