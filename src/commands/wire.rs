@@ -137,11 +137,17 @@ pub fn tmux_socket(root: &Root) -> String {
     format!("rig-{}", hash.iter().take(5).map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
+/// Ends of the names of variables that hold secrets of the agent, such as `ANTHROPIC_API_KEY`.
+const SECRET_NAMES: [&str; 3] = ["_KEY", "_TOKEN", "_SECRET"];
+
 /// Returns what takes this project's secrets out of texts.
 pub fn redactor(projects: &[Project]) -> Redactor {
     let tokens = projects.iter().flat_map(|project| {
         let forge = &project.forge;
-        [Some(&forge.token), Some(&forge.push_token), forge.review_token.as_ref()].into_iter().flatten()
+        let is_secret = |name: &String| SECRET_NAMES.iter().any(|end| name.ends_with(end));
+        let agents = project.agent.env.iter().filter(move |(name, _)| is_secret(name)).map(|(_, value)| value);
+        let forges = [Some(&forge.token), Some(&forge.push_token), forge.review_token.as_ref()];
+        forges.into_iter().flatten().chain(agents)
     });
     Redactor::new(tokens.map(|token| SecretText::new(token.expose_secret())))
 }

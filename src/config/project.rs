@@ -209,7 +209,7 @@ fn assemble(settings: &Settings, secrets: Secrets, environment: &Environment) ->
         enabled: flag(s, "enabled")?,
         forge: forge(s, secrets)?,
         ci: ci(s)?,
-        agent: agent(s)?,
+        agent: agent(s, environment)?,
         review: Review {
             reviewers: logins(s, "review.reviewers")?,
             timeout: duration(s, "review.timeout")?,
@@ -261,7 +261,9 @@ fn ci(s: &Settings) -> Option<Ci> {
     })
 }
 
-fn agent(s: &Settings) -> Option<Agent> {
+fn agent(s: &Settings, environment: &Environment) -> Option<Agent> {
+    let env_allow = list(s, "agent.env_allow")?;
+    let value = |name: &String| Some((name.clone(), SecretString::from(environment.get(name)?.0)));
     Some(Agent {
         command: text(s, "agent.command")?,
         args: list(s, "agent.args")?,
@@ -269,7 +271,8 @@ fn agent(s: &Settings) -> Option<Agent> {
         timeout: duration(s, "agent.timeout")?,
         idle_timeout: duration(s, "agent.idle_timeout")?,
         max_agents: count(s, "agent.max_agents")?,
-        env_allow: list(s, "agent.env_allow")?,
+        env: env_allow.iter().filter_map(value).collect(),
+        env_allow,
         min_free_memory_mb: number(s, "agent.min_free_memory_mb")?,
         copy_files: list(s, "agent.copy_files")?,
     })

@@ -81,6 +81,8 @@ pub struct Agent {
     pub max_agents: u32,
     /// Names of further environment variables that the agent may see.
     pub env_allow: Vec<String>,
+    /// Those of them that are set, in the process or in `state/env`; keys of the agent's service are among them.
+    pub env: Vec<(String, SecretString)>,
     /// Below this much available memory no new session starts; MiB. Default 2000.
     pub min_free_memory_mb: u64,
     /// Paths copied from `repo_root` into the worktree.

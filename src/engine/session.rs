@@ -17,6 +17,7 @@ use crate::{
         workspace::WorkspaceError,
     },
 };
+use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
@@ -117,13 +118,9 @@ fn agent_session_id(run: &Run, attempt: Attempt) -> String {
 }
 
 fn environment(world: &World, run_dir: &RunDir) -> Vec<(String, String)> {
-    let mut env: Vec<(String, String)> = world
-        .project
-        .agent
-        .env_allow
-        .iter()
-        .filter_map(|name| std::env::var(name).ok().map(|value| (name.clone(), value)))
-        .collect();
+    let allowed = world.project.agent.env.iter();
+    let mut env: Vec<(String, String)> =
+        allowed.map(|(name, value)| (name.clone(), value.expose_secret().to_owned())).collect();
     env.push(("SCRATCH_FILE".into(), run_dir.scratch().display().to_string()));
     env
 }

@@ -235,6 +235,17 @@ fn the_file_wins_over_the_environment_and_that_over_defaults() {
 }
 
 #[test]
+fn the_agent_gets_allowed_variables_from_the_process_and_from_the_env_file() {
+    let root = TestRoot::new();
+    root.project("widget", &format!("{GOOD}[agent]\nenv_allow = ['ANTHROPIC_API_KEY', 'LC_ALL', 'UNSET']\n"));
+    root.env_file("ANTHROPIC_API_KEY=key-of-the-file\nLC_ALL=C\nOTHER=x\n", 0o600);
+    let loaded = load(&root, &[TOKEN, ("LC_ALL", "de_DE.UTF-8")]);
+    let agent = &loaded.projects[0].agent;
+    let given: Vec<_> = agent.env.iter().map(|(name, value)| (name.as_str(), value.expose_secret())).collect();
+    assert_eq!(given, [("ANTHROPIC_API_KEY", "key-of-the-file"), ("LC_ALL", "de_DE.UTF-8")]);
+}
+
+#[test]
 fn the_api_address_of_the_shell_original_becomes_the_forges() {
     for api in ["https://git.example.org/api/v1", "https://git.example.org/api/v1/", "https://git.example.org"] {
         let root = TestRoot::new();

@@ -46,6 +46,7 @@ mod docs;
 mod by_hand_support;
 mod stories;
 
+mod real_claude;
 mod recovery;
 #[path = "../support/run_events.rs"]
 mod run_events;
@@ -53,4 +54,6 @@ mod run_machine;
 #[path = "../support/run_rules.rs"]
 mod run_rules;
 mod run_walks;
+#[path = "../support/scripted_api.rs"]
+mod scripted_api;
 mod state_machine_doc;

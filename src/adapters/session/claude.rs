@@ -27,8 +27,8 @@ const HOOK_TIMEOUT_SECS: u32 = 10;
 /// one before it.
 const PROMPT_START: &str = "❯\u{a0}";
 const DIALOG_START: &str = " ❯";
-/// Shown under the input line while a turn runs.
-const BUSY_FOOTER: &str = "esc to interrupt";
+/// Begins what is shown under the input line while a turn runs, `esc to interrupt`; narrow terminals cut the rest off.
+const BUSY_FOOTER: &str = "esc to";
 /// Put before a prompt whose first character the CLI would take for a command, a shell line, a note or an option.
 const SAFE_START: &str = "The task:\n\n";
 
@@ -50,6 +50,9 @@ impl ClaudeAgent {
         let id_option = if plan.resume { "--resume" } else { "--session-id" };
         arguments.extend([id_option.to_owned(), plan.agent_session.clone()]);
         arguments.extend(["--permission-mode".to_owned(), "bypassPermissions".to_owned()]);
+        // A repository's own tool servers are asked about with a dialog, and the user's are not meant for an agent that
+        // nobody watches. `args` can name a file of servers with `--mcp-config`.
+        arguments.push("--strict-mcp-config".to_owned());
         if let Some(model) = &self.model {
             arguments.extend(["--model".to_owned(), model.clone()]);
         }
@@ -65,7 +68,8 @@ impl ClaudeAgent {
             ("CLAUDE_CODE_SANDBOXED", "1"),
             ("DISABLE_AUTOUPDATER", "1"),
             ("CLAUDE_CODE_DISABLE_ALTERNATE_SCREEN", "1"),
-            // A suggestion drawn into the input line cannot be told from text that somebody typed.
+            // A suggestion costs a request after each turn, and once it is drawn into the input line it cannot be told
+            // from text that somebody typed.
             ("CLAUDE_CODE_ENABLE_PROMPT_SUGGESTION", "false"),
         ];
         if rustix::process::geteuid().is_root() {
@@ -75,8 +79,9 @@ impl ClaudeAgent {
     }
 }
 
-/// Returns the settings file: one hook for each lifecycle event, and nothing that could ask a question.
-pub(crate) fn settings(rig: &Path) -> Value {
+/// Returns the settings file: one hook for each lifecycle event, and nothing that could ask a question. `home` is the
+/// folder of the agent's own files.
+pub(crate) fn settings(rig: &Path, worktree: &Path, home: &Path) -> Value {
     let program = shell_quote(&rig.display().to_string());
     let hooks: serde_json::Map<String, Value> = LIFECYCLE_EVENTS
         .iter()
@@ -86,7 +91,27 @@ pub(crate) fn settings(rig: &Path) -> Value {
             ((*event).to_owned(), json!([{ "hooks": [command] }]))
         })
         .collect();
-    json!({ "hooks": hooks, "disableAllHooks": false, "skipDangerousModePermissionPrompt": true })
+    let mut settings = json!({ "hooks": hooks, "disableAllHooks": false, "skipDangerousModePermissionPrompt": true });
+    if let Some(pattern) = foreign_instructions(worktree, home) {
+        settings["claudeMdExcludes"] = json!([pattern]);
+    }
+    settings
+}
+
+/// Returns the pattern of instruction files that are neither the worktree's nor the user's own. One that a CLAUDE.md
+/// imports from elsewhere is asked about with a dialog. `None` when a path cannot be put into a pattern.
+fn foreign_instructions(worktree: &Path, home: &Path) -> Option<String> {
+    let mut known = Vec::new();
+    for (folder, parts) in [(worktree, &["**"][..]), (home, &["CLAUDE.md", "rules/**"])] {
+        // The program compares with the path that it sees, which may have links resolved.
+        for path in [Some(folder.to_owned()), folder.canonicalize().ok()].into_iter().flatten() {
+            let path = path.to_str().filter(|path| !path.contains(|c: char| "*?[]{}()!+@|,\\\"".contains(c)))?;
+            known.extend(parts.iter().map(|part| format!("{path}/{part}")));
+        }
+    }
+    known.sort();
+    known.dedup();
+    Some(format!("!{{{}}}", known.join(",")))
 }
 
 /// Returns the one line that stands for a text too long to be typed or given as an argument.
@@ -139,6 +164,9 @@ mod tests {
             (format!("{rule}\n❯\u{a0}half\n{rule}\n"), PromptLine::HalfTyped),
             (format!("{rule}\n❯\u{a0}\n  second line\n{rule}\n"), PromptLine::HalfTyped),
             (format!("{rule}\n❯\u{a0}\n{rule}\n  esc to interrupt\n"), PromptLine::Absent),
+            (format!("{rule}\n❯\u{a0}\n{rule}\n  ⏵⏵ bypass permissions on · esc to i…\n"), PromptLine::Absent),
+            (format!("{rule}\n❯\u{a0}\n{rule}\n  ⏵⏵ bypass permissions on · ← for agents\n"), PromptLine::Empty),
+            (format!("{rule}\n!\u{a0}\n{rule}\n  ! for shell mode\n"), PromptLine::Absent),
             (format!("{rule}\n❯\u{a0}\n{rule}\n Do you trust this?\n ❯ 1. No\n"), PromptLine::Absent),
             ("❯ only history\n".to_owned(), PromptLine::Absent),
             (" ❯ 1. No\n   2. Yes\n".to_owned(), PromptLine::Absent),
@@ -162,11 +190,13 @@ mod tests {
 
     #[test]
     fn settings_register_each_event_with_a_quoted_program() {
-        let settings = settings(Path::new("/opt/it's here/rig"));
+        let settings = settings(Path::new("/opt/it's here/rig"), Path::new("/w/1"), Path::new("/h/.claude"));
         for event in LIFECYCLE_EVENTS {
             let command = settings["hooks"][event][0]["hooks"][0]["command"].as_str().unwrap();
             assert_eq!(command, format!("'/opt/it'\\''s here/rig' hook {event}"));
         }
         assert_eq!(settings["disableAllHooks"], false);
+        assert_eq!(settings["claudeMdExcludes"][0], "!{/h/.claude/CLAUDE.md,/h/.claude/rules/**,/w/1/**}");
+        assert_eq!(foreign_instructions(Path::new("/w/{1}"), Path::new("/h")), None, "no pattern of its own");
     }
 }

@@ -130,8 +130,10 @@ pub(crate) fn prepare(plan: &SessionPlan, starter: &Starter<'_>) -> io::Result<(
         remove_if_there(&stale)?;
     }
     write_private(&place.prompt(), claude::clean_prompt(&plan.prompt).as_bytes())?;
-    write_private(&place.settings(), claude::settings(starter.rig).to_string().as_bytes())?;
     credential::write(&place, &plan.remote_url, &plan.push_token)?;
+    let env = environment(plan, &place, starter);
+    let settings = claude::settings(starter.rig, &plan.worktree, &agents_home(&env));
+    write_private(&place.settings(), settings.to_string().as_bytes())?;
     let launch = Launch {
         version: LAUNCH_VERSION,
         run: plan.run.clone(),
@@ -139,7 +141,7 @@ pub(crate) fn prepare(plan: &SessionPlan, starter: &Starter<'_>) -> io::Result<(
         program: starter.agent.command.clone(),
         args: starter.agent.arguments(plan, &place),
         cwd: plan.worktree.clone(),
-        env: environment(plan, &place, starter),
+        env,
     };
     write_private(&place.env(), &serde_json::to_vec(&launch)?)
 }
@@ -240,6 +242,12 @@ fn environment(plan: &SessionPlan, place: &LaunchPlace, starter: &Starter<'_>) -
         *path = format!("{path}:{}", folder.display());
     }
     environment
+}
+
+/// Returns the folder of the agent's own files.
+fn agents_home(environment: &[(String, String)]) -> PathBuf {
+    let value = |name: &str| environment.iter().find(|(known, _)| known == name).map(|(_, value)| PathBuf::from(value));
+    value("CLAUDE_CONFIG_DIR").unwrap_or_else(|| value("HOME").unwrap_or_default().join(".claude"))
 }
 
 /// Finds a program as a shell would, in the agent's own PATH.

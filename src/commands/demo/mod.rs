@@ -98,6 +98,10 @@ impl Demo {
                 Failure::user(format!("`{program}` is not installed")).hint(format!("apt-get install {program}"))
             );
         }
+        if args.agent == DemoAgent::Claude && !wire::is_installed("claude") {
+            return Err(Failure::user("`claude` is not installed")
+                .hint("install it (`npm install -g @anthropic-ai/claude-code`), start it once by hand and log in"));
+        }
         let rig = wire::this_program()?;
         let root = Root::at(folder);
         std::fs::create_dir_all(root.projects_dir()).map_err(|error| Failure::user(error).context(folder.display()))?;

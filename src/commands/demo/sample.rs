@@ -36,9 +36,30 @@ const FILES: [(&str, &str); 4] = [
     ("tests/world.test", include_str!("sample/world.test")),
 ];
 
+/// Start of the names of the variables that say where claude's model is, which, and by what key.
+const CLAUDE_PREFIX: &str = "ANTHROPIC_";
+/// Further variables without which a claude that works for whoever runs the demo may not work in it: its login, its
+/// network, what it may do beside its work. Not all of `CLAUDE_CODE_`: a demo started from within an agent's own session
+/// would be taken for a part of it. No proxy for plain HTTP: git would push to the demo's forge through it.
+const CLAUDE_VARIABLES: [&str; 12] = [
+    "CLAUDE_CONFIG_DIR",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
+    "CLAUDE_CODE_MAX_RETRIES",
+    "DISABLE_TELEMETRY",
+    "DISABLE_ERROR_REPORTING",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "https_proxy",
+    "no_proxy",
+    "NODE_EXTRA_CA_CERTS",
+    "SSL_CERT_FILE",
+];
+
 /// What the demo works on.
 pub(super) struct Sample {
     root: Root,
+    agent: DemoAgent,
     pub(super) mirror: PathBuf,
     pub(super) bot_token: String,
     pub(super) reviewer_token: String,
@@ -54,7 +75,13 @@ impl Sample {
         for account in ["dev-bot", "review-bot"] {
             forge.ensure_collaborator(OWNER, NAME, account, "write").await.map_err(Failure::internal)?;
         }
-        let sample = Self { root: root.clone(), mirror: root.path().join("mirror.git"), bot_token, reviewer_token };
+        let sample = Self {
+            root: root.clone(),
+            agent: args.agent,
+            mirror: root.path().join("mirror.git"),
+            bot_token,
+            reviewer_token,
+        };
         sample.push_first_commit(&forge.url(), &owner_token).await?;
         let issues = &ISSUES[..usize::from(args.issues)];
         people::file_issues(&forge.url(), &owner_token, issues).await?;
@@ -66,12 +93,15 @@ impl Sample {
     /// Adds the environment that the demo's cron has: its own root, and nothing that is kept outside it.
     pub(super) fn with_environment(&self, program: Program) -> Program {
         let root = self.root.path();
-        program
-            .env("RIG_ROOT", root)
-            .env("XDG_STATE_HOME", root.join("xdg-state"))
-            .env("RIG_STAND_IN_SCRIPT", root.join("script.json"))
-            .env("CLAUDE_CONFIG_DIR", root.join("stand-in"))
-            .without_env("FORGE_TOKEN")
+        let program =
+            program.env("RIG_ROOT", root).env("XDG_STATE_HOME", root.join("xdg-state")).without_env("FORGE_TOKEN");
+        match self.agent {
+            DemoAgent::StandIn => program
+                .env("RIG_STAND_IN_SCRIPT", root.join("script.json"))
+                .env("CLAUDE_CONFIG_DIR", root.join("stand-in")),
+            // It answers with the login and the settings of whoever runs the demo.
+            DemoAgent::Claude => program,
+        }
     }
 
     async fn push_first_commit(&self, url: &str, token: &str) -> Result<(), Failure> {
@@ -97,7 +127,11 @@ impl Sample {
 
     fn write_files(&self, rig: &Path, url: &str, args: &DemoArgs) -> Result<(), Failure> {
         let agent = match args.agent {
-            DemoAgent::Claude => "kind = \"claude\"\n".to_owned(),
+            DemoAgent::Claude => {
+                let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+                let allowed: toml::Value = names.filter(|name| is_claudes(name)).collect::<Vec<_>>().into();
+                format!("kind = \"claude\"\nenv_allow = {allowed}\n")
+            }
             DemoAgent::StandIn => format!(
                 "kind = \"claude\"\ncommand = {}\nargs = [\"stand-in\"]\nenv_allow = [\"RIG_STAND_IN_SCRIPT\", \"CLAUDE_CONFIG_DIR\"]\n",
                 toml::Value::from(rig.display().to_string())
@@ -118,6 +152,11 @@ impl Sample {
         let env = format!("DEMO_BOT_TOKEN={}\nDEMO_REVIEW_TOKEN={}\n", self.bot_token, self.reviewer_token);
         write(&self.root.env_file(), &env, 0o600)
     }
+}
+
+/// Returns whether claude needs the variable of this name to work as it does outside of the demo.
+fn is_claudes(name: &str) -> bool {
+    name.starts_with(CLAUDE_PREFIX) || CLAUDE_VARIABLES.contains(&name)
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
@@ -152,4 +191,23 @@ pub(super) async fn tip(repository: &Path, branch: &str) -> Option<String> {
 /// Returns whether a bare repository's primary branch contains a commit.
 pub(super) async fn contains(repository: &Path, commit: &str) -> bool {
     git_program(repository).args(["merge-base", "--is-ancestor", commit, "refs/heads/main"]).run_ok().await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claude_gets_its_login_and_nothing_of_a_session_around_the_demo() {
+        for name in
+            ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "CLAUDE_CONFIG_DIR", "CLAUDE_CODE_OAUTH_TOKEN", "HTTPS_PROXY"]
+        {
+            assert!(is_claudes(name), "{name}");
+        }
+        for name in
+            ["CLAUDE_CODE_SSE_PORT", "CLAUDE_CODE_ENTRYPOINT", "CLAUDECODE", "FORGE_TOKEN", "http_proxy", "RIG_ROOT"]
+        {
+            assert!(!is_claudes(name), "{name}");
+        }
+    }
 }

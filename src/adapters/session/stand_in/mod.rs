@@ -43,7 +43,16 @@ pub async fn run(args: Vec<String>) -> Result<Option<String>, String> {
     if options.bypass && rustix::process::geteuid().is_root() && std::env::var("IS_SANDBOX").as_deref() != Ok("1") {
         return Err("--dangerously-skip-permissions cannot be used with root/sudo privileges".to_owned());
     }
-    let transcript = Transcript::open(&options)?;
+    let transcript = match Transcript::open(&options) {
+        Ok(transcript) => transcript,
+        Err(error) => {
+            // The original says goodbye from a session to resume that it never found, and not from a used id.
+            if options.resume {
+                hooks.fire("SessionEnd", serde_json::json!({ "reason": "other" })).await;
+            }
+            return Err(error);
+        }
+    };
     hooks.transcript = transcript.path().display().to_string();
     let terminal = Terminal::take()?;
     let trusted = std::env::var("CLAUDE_CODE_SANDBOXED").as_deref() == Ok("1");

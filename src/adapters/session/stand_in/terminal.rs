@@ -161,7 +161,8 @@ impl Terminal {
             0 | 1 => typed.chars().rev().take(room).collect::<Vec<_>>().into_iter().rev().collect(),
             lines => format!("[Pasted text +{lines} lines]").chars().take(room).collect(),
         };
-        let footer = if busy { "  esc to interrupt" } else { "  ? for shortcuts" };
+        let footer =
+            if busy { "  ⏵⏵ bypass permissions on · esc to interrupt" } else { "  ⏵⏵ bypass permissions on" };
         let erased = self.erased();
         write(&format!("{erased}{rule}\r\n❯\u{a0}{shown}\r\n{rule}\r\n{footer}"));
         self.drawn = true;
