@@ -75,7 +75,7 @@ impl Terminals {
     }
 
     pub(crate) fn hooks(&self) -> Vec<HookEvent> {
-        hooks::read_hooks(&self.path().join("run/hooks.jsonl"), 0, &run(), None).unwrap()
+        hooks::read_hooks(&self.path().join("run/hooks.jsonl"), 0, &run(), None).unwrap().events
     }
 
     /// Returns the prompts that the agent took, in order.
