@@ -25,8 +25,6 @@ const LARGEST_FILE: u64 = 1024 * 1024;
 pub struct Loaded {
     pub projects: Vec<Project>,
     pub problems: Vec<ProjectProblem>,
-    /// Things worth knowing that are no mistakes.
-    pub notes: Vec<String>,
 }
 
 /// Why the one project that was asked for cannot be had.
@@ -96,7 +94,7 @@ pub fn load_with(root: &Root, only: &[ProjectName], environment: Environment) ->
         }
     };
     let files = read_files(root, &environment);
-    let mut loaded = Loaded { problems: unknown_names(&files, only), ..Loaded::default() };
+    let mut loaded = Loaded { problems: unknown_names(&files, only), projects: Vec::new() };
     for file in files {
         if !only.is_empty() && !only.iter().any(|name| name.as_str() == file.name) {
             continue;

@@ -351,12 +351,23 @@ proptest::proptest! {
 }
 
 #[test]
-fn two_projects_of_one_repository_are_a_note() {
+fn of_two_projects_of_one_repository_only_the_first_is_worked_on() {
+    let names = |loaded: &Loaded| loaded.projects.iter().map(|project| project.name.to_string()).collect::<Vec<_>>();
     let root = TestRoot::new();
-    root.project("a", GOOD).project("b", GOOD);
+    let same = GOOD.replace("acme/widget", "Acme/Widget").replace("example.org", "example.org/");
+    root.project("a", GOOD).project("b", &same);
     let loaded = load(&root, &[TOKEN]);
-    assert_eq!(loaded.projects.len(), 2);
-    assert_eq!(loaded.notes, ["a and b share https://git.example.org/acme/widget"]);
+    assert_eq!(names(&loaded), ["a"]);
+    let told = loaded.problems[0].to_string();
+    assert!(loaded.problems[0].project == "b" && told.contains("a.toml") && told.contains("b.toml"), "{told}");
+    // Asked for alone, it is no other project.
+    let alone = config::load_with(&root.root(), &["b".parse().unwrap()], Environment::of(&[TOKEN]));
+    assert!(alone.projects.is_empty() && alone.problems.len() == 1, "{:?}", alone.problems);
+    for (a, b, usable) in [("false", "true", "b"), ("true", "false", "a")] {
+        root.project("a", &format!("enabled = {a}\n{GOOD}")).project("b", &format!("enabled = {b}\n{same}"));
+        let loaded = load(&root, &[TOKEN]);
+        assert!(names(&loaded).contains(&usable.to_owned()) && loaded.problems.is_empty(), "{:?}", loaded.problems);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use rig::{
     adapters::session::{ClaudeAgent, TmuxPlace, TmuxSessions, hooks},
+    config::root::Root,
     domain::ids::{Attempt, IssueNumber, ProjectName, RunId},
     ports::session::{HookEvent, HookKind, PromptLine, SessionName, SessionPlan, Sessions},
 };
@@ -48,7 +49,7 @@ impl Terminals {
     }
 
     pub(crate) fn attempt_dir(&self, attempt: u32) -> PathBuf {
-        self.path().join(format!("run/attempt-{attempt}"))
+        Root::at(self.path()).run(&name().project, name().issue).attempt(Attempt(attempt)).path().to_owned()
     }
 
     /// Returns a plan whose agent follows `script`, the rules of a stand-in script.

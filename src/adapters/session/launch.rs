@@ -148,6 +148,24 @@ pub(crate) fn prepare(plan: &SessionPlan, starter: &Starter<'_>) -> io::Result<(
     write_private(&place.env(), &serde_json::to_vec(&launch)?)
 }
 
+/// Removes the push token and the environment of every attempt in a run's folder; one that is not there is success.
+pub(crate) fn forget_secrets(run: &Path) -> io::Result<()> {
+    let entries = match std::fs::read_dir(run) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let is_attempt = entry.file_name().to_string_lossy().starts_with("attempt-");
+        if is_attempt && entry.file_type()?.is_dir() {
+            let place = LaunchPlace::new(entry.path());
+            remove_if_there(&place.push_token())?;
+            remove_if_there(&place.env())?;
+        }
+    }
+    Ok(())
+}
+
 /// Becomes the agent of an attempt. Returns only when that failed, with the reason, which is also left in `exec-error`.
 pub fn exec(attempt_dir: &Path) -> String {
     let place = LaunchPlace::new(attempt_dir);
