@@ -130,7 +130,8 @@ fn is_plain_word(value: &str) -> bool {
     let port = value.rsplit_once(':').map_or("", |(_, port)| port);
     let port_digits = if port.len() <= 5 && port.chars().all(|c| c.is_ascii_digit()) { port.len() } else { 0 };
     let mixes_cases = value.split(|c: char| !c.is_alphabetic()).any(is_mixed);
-    letters_and_signs && digits - port_digits <= FEW_DIGITS && !mixes_cases
+    let has_account = value.contains("://") && value.contains('@');
+    letters_and_signs && !has_account && digits - port_digits <= FEW_DIGITS && !mixes_cases
 }
 
 /// Returns whether a word changes between cases more often than names do.

@@ -8,6 +8,11 @@ use std::{collections::BTreeSet, path::Path, time::Duration};
 
 const TOKEN: (&str, &str) = ("FORGE_TOKEN", "token-of-the-bot");
 
+/// Returns a good file for another repository.
+fn of_repository(name: &str) -> String {
+    GOOD.replace("acme/widget", &format!("acme/{name}"))
+}
+
 fn load(root: &TestRoot, variables: &[(&str, &str)]) -> Loaded {
     config::load_with(&root.root(), &[], Environment::of(variables))
 }
@@ -290,7 +295,9 @@ fn a_broken_project_does_not_stop_the_others() {
 #[test]
 fn two_files_with_one_name_are_both_refused_and_both_named() {
     let root = TestRoot::new();
-    root.project("a", &format!("name = \"same\"\n{GOOD}")).project("same", GOOD).project("other", GOOD);
+    root.project("a", &format!("name = \"same\"\n{GOOD}"))
+        .project("same", &of_repository("same"))
+        .project("other", &of_repository("other"));
     let loaded = load(&root, &[TOKEN]);
     assert_eq!(loaded.projects.len(), 1);
     let told = problems(&root, &[TOKEN]);
@@ -392,7 +399,7 @@ fn the_one_project_is_found_by_name_or_by_being_alone() {
     assert!(told(config::one_name(&folder, None)).starts_with("there is no project in "));
     root.project("widget", GOOD);
     assert_eq!(config::one_name(&folder, None).unwrap().as_str(), "widget");
-    root.project("gadget", GOOD);
+    root.project("gadget", &of_repository("gadget"));
     assert_eq!(
         told(config::one_name(&folder, None)),
         "there are several projects: gadget, widget (say which with --project)"
