@@ -3,6 +3,7 @@
 use super::{
     process::Program,
     process_identity::{boot_id, start_time},
+    session::files::{append_to_regular, remove_if_there},
 };
 use crate::{
     config::root::Root,
@@ -12,7 +13,7 @@ use crate::{
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs::{DirBuilder, File},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::DirBuilderExt,
     path::PathBuf,
 };
 use ulid::Ulid;
@@ -33,7 +34,12 @@ impl LocalMachine {
     fn open_log(&self, project: &ProjectName, issue: IssueNumber) -> std::io::Result<File> {
         let folder = self.root.run(project, issue);
         DirBuilder::new().recursive(true).mode(0o700).create(folder.path())?;
-        File::options().create(true).append(true).mode(0o600).open(folder.driver_log())
+        // The agent can write to this folder: what is no regular file must not hold up the tick.
+        let log = folder.driver_log();
+        if log.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
+            remove_if_there(&log)?;
+        }
+        append_to_regular(&log).map(|(file, _)| file)
     }
 }
 

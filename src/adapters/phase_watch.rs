@@ -23,7 +23,7 @@ const SLOW_POLL: Duration = Duration::from_secs(30);
 /// The same while there is no watch.
 const QUICK_POLL: Duration = Duration::from_secs(1);
 /// Names whose change means something; others, such as temporary files, are passed over.
-const NAMES: [&str; 5] = ["phase", "phase.log", "summary", "hooks.jsonl", "wake"];
+const NAMES: [&str; 4] = ["phase", "phase.log", "summary", "wake"];
 
 /// The watch of one driver. One per process is enough: folders are added to it.
 #[derive(Debug)]
@@ -107,9 +107,13 @@ fn matters(event: &Event) -> bool {
         EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
         _ => true,
     };
-    let named =
-        |path: &PathBuf| path.file_name().is_some_and(|name| NAMES.iter().any(|known| OsStr::new(known) == name));
+    let named = |path: &PathBuf| path.file_name().and_then(OsStr::to_str).is_some_and(is_known);
     changes && (event.need_rescan() || event.paths.iter().any(named))
+}
+
+/// Returns whether a file's name is one of those, or that of a run's hooks.
+fn is_known(name: &str) -> bool {
+    NAMES.contains(&name) || name.starts_with("hooks") && name.ends_with(".jsonl")
 }
 
 #[cfg(test)]
@@ -156,7 +160,10 @@ mod tests {
         fs::create_dir(&attempt).unwrap();
         assert!(is_told(&mut watch).await, "the quick poll");
         assert_eq!(watch.trouble(), None);
-        fs::write(attempt.join("wake"), "").unwrap();
-        assert!(is_told(&mut watch).await);
+        for name in ["wake", "hooks-01ARZ3NDEKTSV4RRFFQ69G5FAV.jsonl"] {
+            fs::write(attempt.join(name), "").unwrap();
+            assert!(is_told(&mut watch).await, "{name}");
+            while !is_quiet(&mut watch).await {}
+        }
     }
 }

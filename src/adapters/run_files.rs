@@ -3,30 +3,38 @@
 use super::{
     phase_watch::{
         PhaseWatch,
-        file::{SeenPhase, look},
+        file::{Observed, look, read_phase},
     },
-    session::hooks::read_hooks,
+    session::{
+        files::{make_private_folder, open_regular, remove_if_there, write_private},
+        hooks::read_hooks,
+    },
 };
 use crate::{
     config::root::RunDir,
     domain::ids::{Attempt, EffectId, RunId},
     ports::{
         run_files::{PhaseSighting, RunFiles, RunFilesError, RunFilesResult},
-        session::HookEvent,
+        session::{HookKind, HooksRead},
     },
 };
 use async_trait::async_trait;
 use std::{
-    fs::{DirBuilder, File},
-    io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Mutex,
+    time::Duration,
 };
-use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::{
+    sync::{Mutex as AsyncMutex, Notify},
+    time::Instant,
+};
 
 /// Most that is read of a summary or of notes: what fits into a pull request and a prompt.
 const TEXT_BYTES: u64 = 64 * 1024;
+/// Time for which a text that may be half a writing must stay the same before it is judged: a shell that writes two lines
+/// with two commands is done by then, and nobody waits for long.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// The folder of one issue's run, watched.
 pub struct LocalRunFiles {
@@ -36,6 +44,11 @@ pub struct LocalRunFiles {
     /// Folders that the watch does not have yet; it may be waiting just now.
     new_folders: Mutex<Vec<PathBuf>>,
     poke: Notify,
+    /// The text that may be half a writing, and since when it has been seen.
+    unsettled: Mutex<Option<(String, Instant)>>,
+    /// When to look again without having been told.
+    again_at: Mutex<Option<Instant>>,
+    again_moved: Notify,
 }
 
 impl LocalRunFiles {
@@ -48,7 +61,16 @@ impl LocalRunFiles {
         if let Some(trouble) = watch.trouble() {
             tracing::warn!(trouble, "changes are polled for");
         }
-        Ok(Self { folder, run, watch: AsyncMutex::new(watch), new_folders: Mutex::default(), poke: Notify::new() })
+        Ok(Self {
+            folder,
+            run,
+            watch: AsyncMutex::new(watch),
+            new_folders: Mutex::default(),
+            poke: Notify::new(),
+            unsettled: Mutex::default(),
+            again_at: Mutex::default(),
+            again_moved: Notify::new(),
+        })
     }
 
     fn told_file(&self, attempt: Attempt) -> PathBuf {
@@ -59,6 +81,54 @@ impl LocalRunFiles {
         let new = self.new_folders.lock().map(|mut folders| std::mem::take(&mut *folders)).unwrap_or_default();
         for folder in new {
             watch.add(&folder);
+        }
+    }
+
+    /// Returns whether a writing is whole, or has stayed as it is for long enough; if not, a later look is arranged.
+    fn has_settled(&self, seen: &Observed) -> bool {
+        // By the file's own time too, so that what was written while nobody looked is settled at once.
+        if seen.is_whole || seen.age() >= SETTLE {
+            return true;
+        }
+        let (id, now) = (seen.id(), Instant::now());
+        let Ok(mut unsettled) = self.unsettled.lock() else { return true };
+        let since = match &*unsettled {
+            Some((known, since)) if *known == id => *since,
+            _ => unsettled.insert((id, now)).1,
+        };
+        let settled_at = since + SETTLE;
+        if now < settled_at {
+            self.look_again_at(settled_at);
+        }
+        now >= settled_at
+    }
+
+    fn look_again_at(&self, when: Instant) {
+        if let Ok(mut again) = self.again_at.lock() {
+            *again = Some(when);
+        }
+        self.again_moved.notify_one();
+    }
+
+    /// Waits until the arranged look is due, for ever when there is none.
+    async fn again(&self) {
+        loop {
+            let when = self.again_at.lock().ok().and_then(|again| *again);
+            let due = async {
+                match when {
+                    Some(when) => tokio::time::sleep_until(when).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.again_moved.notified() => {}
+                () = due => {
+                    if let Ok(mut again) = self.again_at.lock() && *again == when {
+                        *again = None;
+                    }
+                    return;
+                }
+            }
         }
     }
 }
@@ -84,6 +154,7 @@ impl RunFiles for LocalRunFiles {
         tokio::select! {
             () = watch.changed() => {}
             () = self.poke.notified() => {}
+            () = self.again() => {}
         }
         self.adopt_new_folders(&mut watch);
     }
@@ -92,17 +163,27 @@ impl RunFiles for LocalRunFiles {
         let folder = self.folder.attempt(attempt);
         let seen =
             look(&folder.phase(), &folder.phase_log(), 0).map_err(|error| failed(&folder.phase_log(), &error))?;
-        Ok(seen
-            .into_iter()
-            .map(|SeenPhase { observed, .. }| PhaseSighting {
-                id: format!("{}:{}", observed.inode, observed.mtime_ns),
-                text: observed.content,
-            })
-            .collect())
+        let settled = seen.into_iter().map(|seen| seen.observed).filter(|seen| self.has_settled(seen));
+        Ok(settled.map(|seen| PhaseSighting { id: seen.id(), text: seen.content }).collect())
     }
 
-    fn hooks(&self, from: u64) -> RunFilesResult<Vec<HookEvent>> {
-        read_hooks(&self.folder.hooks(), from, &self.run, None).map_err(|error| failed(&self.folder.hooks(), &error))
+    fn is_settled(&self, attempt: Attempt) -> bool {
+        read_phase(&self.folder.attempt(attempt).phase()).is_none_or(|seen| self.has_settled(&seen))
+    }
+
+    fn hooks(&self, from: u64) -> RunFilesResult<HooksRead> {
+        let path = self.folder.hooks(&self.run);
+        let mut read = read_hooks(&path, from, &self.run, None).map_err(|error| failed(&path, &error))?;
+        let ends_turn = |kind: &HookKind| matches!(kind, HookKind::TurnEnded { .. });
+        let held_back = read.events.iter().position(|hook| ends_turn(&hook.kind) && !self.is_settled(hook.attempt));
+        if let Some(index) = held_back {
+            // Before it everything has been read; what lies between two events is read again.
+            read.next = if index == 0 { from } else { read.events[index - 1].offset };
+            read.events.truncate(index);
+        } else if read.more {
+            self.poke.notify_one();
+        }
+        Ok(read)
     }
 
     fn summary(&self, attempt: Attempt) -> String {
@@ -121,10 +202,9 @@ impl RunFiles for LocalRunFiles {
 
     fn remember_told(&self, attempt: Attempt, told: &[EffectId]) -> RunFilesResult<Vec<EffectId>> {
         let path = self.told_file(attempt);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => return Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(&path, &error)),
+        // What is no regular file is nobody's memory of anything, and is replaced below if it can be.
+        if open_regular(&path).is_ok() {
+            return Ok(read_text(&path).lines().filter_map(|line| line.parse().ok()).collect());
         }
         let text: String = told.iter().map(|id| format!("{id}\n")).collect();
         put(&path, text.as_bytes())?;
@@ -137,24 +217,20 @@ fn failed(path: &Path, error: &io::Error) -> RunFilesError {
 }
 
 fn make_folder(path: &Path) -> RunFilesResult<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| failed(path, &error))
+    make_private_folder(path).map_err(|error| failed(path, &error))
 }
 
 /// Puts a whole file in place: readers see the old one or the new one.
 fn put(path: &Path, bytes: &[u8]) -> RunFilesResult<()> {
-    let temporary = path.with_extension("new");
-    let write = || -> io::Result<()> {
-        let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    };
-    write().map_err(|error| failed(path, &error))
+    if path.is_dir() {
+        remove_if_there(path).map_err(|error| failed(path, &error))?;
+    }
+    write_private(path, bytes).map_err(|error| failed(path, &error))
 }
 
 fn read_text(path: &Path) -> String {
     let mut bytes = Vec::new();
-    if let Ok(file) = File::open(path) {
+    if let Ok((file, _)) = open_regular(path) {
         // What cannot be read is as if the agent had written nothing.
         let _ = file.take(TEXT_BYTES).read_to_end(&mut bytes);
     }
@@ -216,5 +292,86 @@ mod tests {
         files.open_attempt(Attempt(1)).unwrap();
         std::fs::write(files.folder.attempt(Attempt(1)).phase(), "PHASE:done\n").unwrap();
         tokio::time::timeout(std::time::Duration::from_secs(20), waiting).await.unwrap().unwrap();
+    }
+
+    #[test]
+    fn what_an_agent_puts_in_the_place_of_its_files_holds_nobody_up() {
+        let root = tempfile::tempdir().unwrap();
+        let files = open(root.path());
+        files.open_attempt(Attempt(1)).unwrap();
+        let attempt = files.folder.attempt(Attempt(1));
+        let hooks = files.folder.hooks(&files.run);
+        let all = [
+            attempt.phase(),
+            attempt.phase_log(),
+            attempt.summary(),
+            files.folder.scratch(),
+            hooks,
+            files.told_file(Attempt(1)),
+        ];
+        for path in &all {
+            remove_if_there(path).unwrap();
+            let mode = rustix::fs::Mode::RWXU;
+            rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        }
+        assert!(files.phases(Attempt(1)).unwrap().is_empty() && files.is_settled(Attempt(1)));
+        assert_eq!(files.hooks(0).unwrap(), HooksRead::default());
+        assert_eq!(files.summary(Attempt(1)) + &files.scratch(), "");
+        let id = EffectId { run: files.run.clone(), seq: Seq(1), index: 0 };
+        for _ in 0..2 {
+            assert_eq!(files.remember_told(Attempt(1), std::slice::from_ref(&id)).unwrap(), std::slice::from_ref(&id));
+        }
+    }
+
+    #[tokio::test]
+    async fn half_a_writing_is_judged_when_it_has_stayed_and_the_stop_waits_for_it() {
+        let root = tempfile::tempdir().unwrap();
+        let files = open(root.path());
+        files.open_attempt(Attempt(1)).unwrap();
+        while tokio::time::timeout(Duration::from_millis(200), files.changed()).await.is_ok() {}
+        let line =
+            serde_json::json!({"v": 1, "at": "1970-01-01T00:00:00Z", "run": files.run, "attempt": 1, "event": "Stop"});
+        std::fs::write(files.folder.hooks(&files.run), format!("{line}\n")).unwrap();
+        assert_eq!(files.hooks(0).unwrap().events.len(), 1, "an empty phase file explains nothing");
+        let phase = files.folder.attempt(Attempt(1)).phase();
+        for text in ["PHASE:done", "PHASE:fin", "PHASE:failed\n"] {
+            // A time in the future: this machine's clock cannot tell how old it is.
+            std::fs::write(&phase, text).unwrap();
+            let future = std::time::SystemTime::now() + Duration::from_secs(3600);
+            std::fs::File::options().write(true).open(&phase).unwrap().set_modified(future).unwrap();
+            assert!(files.phases(Attempt(1)).unwrap().is_empty(), "{text:?}");
+            assert_eq!(files.hooks(0).unwrap(), HooksRead::default(), "the stop waits");
+            let told = async {
+                while files.phases(Attempt(1)).unwrap().is_empty() {
+                    files.changed().await;
+                }
+            };
+            // Sooner than the slow poll, which would find it in any case.
+            tokio::time::timeout(Duration::from_secs(20), told).await.unwrap();
+            assert!(files.is_settled(Attempt(1)));
+            assert_eq!(files.hooks(0).unwrap().events.len(), 1);
+        }
+    }
+
+    #[test]
+    fn old_half_a_writing_is_judged_at_once() {
+        let root = tempfile::tempdir().unwrap();
+        let files = open(root.path());
+        files.open_attempt(Attempt(1)).unwrap();
+        let phase = files.folder.attempt(Attempt(1)).phase();
+        std::fs::write(&phase, "PHASE:done").unwrap();
+        std::fs::File::options().write(true).open(&phase).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        assert_eq!(files.phases(Attempt(1)).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn each_run_of_an_issue_reads_its_own_hooks_from_the_beginning() {
+        let root = tempfile::tempdir().unwrap();
+        let first = open(root.path());
+        let folder = first.folder.clone();
+        std::fs::write(folder.hooks(&first.run), "lines of the first run\n").unwrap();
+        let second = LocalRunFiles::open(folder.clone(), RunId::new("01ARZ3NDEKTSV4RRFFQ69G5FAW").unwrap()).unwrap();
+        assert_eq!(second.hooks(0).unwrap(), HooksRead::default());
+        assert_eq!(first.hooks(0).unwrap().next, 23);
     }
 }

@@ -35,15 +35,12 @@ pub fn start(context: &Context) -> CommandResult {
                 .talk(format!("note: {}: {key} is accepted, but not acted on by this version", project.name));
         }
     }
-    for note in &loaded.notes {
-        context.printer.talk(format!("note: {note}"));
-    }
     if on.is_empty() {
         context.printer.talk(format!("warning: no project to work on in {}", root.projects_dir().display()));
     }
     context.printer.json(&json!({
         "switch": "on", "changed": changed, "projects": on, "switched_off": off,
-        "problems": loaded.problems, "notes": loaded.notes,
+        "problems": loaded.problems,
     }));
     Ok(Exit::Ok)
 }

@@ -18,6 +18,7 @@ use crate::{
     },
     config::{
         Root,
+        secrets::known_values,
         settings::{CiProvider, Project},
     },
     domain::{
@@ -38,7 +39,7 @@ use crate::{
         workspace::Workspace,
     },
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -137,25 +138,15 @@ pub fn tmux_socket(root: &Root) -> String {
     format!("rig-{}", hash.iter().take(5).map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
-/// Ends of the names of variables that hold secrets of the agent, such as `ANTHROPIC_API_KEY`.
-const SECRET_NAMES: [&str; 3] = ["_KEY", "_TOKEN", "_SECRET"];
-
-/// Returns what takes this project's secrets out of texts.
-pub fn redactor(projects: &[Project]) -> Redactor {
-    let tokens = projects.iter().flat_map(|project| {
-        let forge = &project.forge;
-        let is_secret = |name: &String| SECRET_NAMES.iter().any(|end| name.ends_with(end));
-        let agents = project.agent.env.iter().filter(move |(name, _)| is_secret(name)).map(|(_, value)| value);
-        let forges = [Some(&forge.token), Some(&forge.push_token), forge.review_token.as_ref()];
-        forges.into_iter().flatten().chain(agents)
-    });
-    Redactor::new(tokens.map(|token| SecretText::new(token.expose_secret())))
+/// Returns what takes secrets out of texts: those of all projects of the root, whichever is worked on.
+pub fn redactor(root: &Root, projects: &[Project]) -> Redactor {
+    Redactor::new(known_values(root, projects).into_iter().map(SecretText::new))
 }
 
 /// Connects one project with everything outside.
 pub async fn world(root: &Root, project: Project, store: Arc<dyn Store>) -> Result<World, Failure> {
     let rig = this_program()?;
-    let redactor = Arc::new(redactor(std::slice::from_ref(&project)));
+    let redactor = Arc::new(redactor(root, std::slice::from_ref(&project)));
     let forge = forge(&project)?;
     let workspace: Arc<dyn Workspace> = Arc::new(workspace(root, &project));
     let ci = ci(root, &project, &redactor, workspace.clone(), forge.clone());
@@ -318,7 +309,7 @@ pub async fn end_sessions(root: &Root) -> Result<(), crate::ports::session::Sess
 /// Starts this process's log in the root's state folder.
 pub fn log(root: &Root, projects: &[Project]) -> Result<(), Failure> {
     let filter = std::env::var("RIG_LOG").ok();
-    match Logging::start(&root.log_dir(), filter.as_deref(), redactor(projects)) {
+    match Logging::start(&root.log_dir(), filter.as_deref(), redactor(root, projects)) {
         Ok(_) | Err(LogError::SetUpAlready) => Ok(()),
         Err(error @ LogError::NotWritable { .. }) => {
             Err(Failure::user(error).hint("check that the state folder is writable and its disk is not full"))

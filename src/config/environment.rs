@@ -109,6 +109,11 @@ impl Environment {
         set(&self.file).then(|| (self.file[name].as_str(), Source::EnvFile))
     }
 
+    /// Returns the names and values of `state/env`.
+    pub fn file_variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.file.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Returns the user's home folder.
     pub fn home(&self) -> Option<PathBuf> {
         self.get("HOME").map(|(home, _)| PathBuf::from(home)).filter(|home| home.is_absolute())
@@ -173,7 +178,7 @@ fn parse(path: &Path, text: &str) -> Result<BTreeMap<String, String>, Vec<Proble
     if problems.is_empty() { Ok(variables) } else { Err(problems) }
 }
 
-fn parse_line(line: &str) -> Result<(String, String), &'static str> {
+pub(super) fn parse_line(line: &str) -> Result<(String, String), &'static str> {
     let line = match line.strip_prefix("export") {
         Some(rest) if rest.starts_with([' ', '\t']) => rest.trim_start(),
         _ => line,

@@ -25,8 +25,6 @@ const LARGEST_FILE: u64 = 1024 * 1024;
 pub struct Loaded {
     pub projects: Vec<Project>,
     pub problems: Vec<ProjectProblem>,
-    /// Things worth knowing that are no mistakes.
-    pub notes: Vec<String>,
 }
 
 /// Why the one project that was asked for cannot be had.
@@ -96,7 +94,7 @@ pub fn load_with(root: &Root, only: &[ProjectName], environment: Environment) ->
         }
     };
     let files = read_files(root, &environment);
-    let mut loaded = Loaded { problems: unknown_names(&files, only), ..Loaded::default() };
+    let mut loaded = Loaded { problems: unknown_names(&files, only), projects: Vec::new() };
     for file in files {
         if !only.is_empty() && !only.iter().any(|name| name.as_str() == file.name) {
             continue;
@@ -108,7 +106,6 @@ pub fn load_with(root: &Root, only: &[ProjectName], environment: Environment) ->
             Err(problems) => loaded.problems.push(ProjectProblem { project: name, problems }),
         }
     }
-    loaded.notes = shared_repositories(&loaded.projects);
     loaded
 }
 
@@ -191,6 +188,7 @@ fn read_files(root: &Root, environment: &Environment) -> Vec<File> {
         .map(|(path, document)| name_file(resolve::resolve(&path, &document, environment, alone), &document))
         .collect();
     report_shared_names(&mut files);
+    report_shared_repositories(&mut files);
     files
 }
 
@@ -258,6 +256,31 @@ fn report_shared_names(files: &mut [File]) {
     }
 }
 
+/// Each would take the other's issues for its own: claims tell roots apart, and the journal projects. The first file keeps
+/// the repository; one that is switched off has none.
+fn report_shared_repositories(files: &mut [File]) {
+    let mut owners: BTreeMap<(String, String), PathBuf> = BTreeMap::new();
+    for file in files.iter_mut().filter(|file| file.enabled()) {
+        let text = |path: &str| match file.settings.value(path) {
+            Some(Value::Text(text)) => Some(text.trim_end_matches('/').to_lowercase()),
+            _ => None,
+        };
+        let (Some(forge), Some(repository)) = (text("forge_url"), text("repo")) else { continue };
+        let path = file.settings.file.clone();
+        let shown = format!("{forge}/{repository}");
+        let Some(owner) = owners.get(&(forge.clone(), repository.clone())) else {
+            owners.insert((forge, repository), path);
+            continue;
+        };
+        let message = format!("{} and {} name one repository, {shown}", owner.display(), path.display());
+        file.settings.problem(
+            "repo",
+            message,
+            "one project works a repository: remove one file, or set enabled = false",
+        );
+    }
+}
+
 fn unknown_names(files: &[File], only: &[ProjectName]) -> Vec<ProjectProblem> {
     let unknown = only.iter().filter(|name| !files.iter().any(|file| file.name == name.as_str()));
     unknown
@@ -290,15 +313,4 @@ fn choose(root: &Root, files: Vec<File>, name: Option<&ProjectName>) -> Result<F
     };
     let error = unknown_name(&files, name);
     files.into_iter().find(|file| file.name == name.as_str()).ok_or(error)
-}
-
-/// Two projects may share a repository, but seldom by intention.
-fn shared_repositories(projects: &[Project]) -> Vec<String> {
-    let mut by_repository: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
-    for project in projects {
-        let repository = (project.forge_url.clone(), project.repository.to_string().to_lowercase());
-        by_repository.entry(repository).or_default().push(project.name.as_str());
-    }
-    let shared = by_repository.into_iter().filter(|(_, names)| names.len() > 1);
-    shared.map(|((url, repository), names)| format!("{} share {url}/{repository}", names.join(" and "))).collect()
 }

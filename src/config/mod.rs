@@ -15,6 +15,7 @@ pub mod project;
 pub mod resolve;
 pub mod root;
 pub mod schema;
+pub mod secrets;
 pub mod settings;
 pub mod text_kind;
 pub mod value;

@@ -1,6 +1,6 @@
 //! The root folder and every path below it: all paths derive from (root, project, issue, attempt), here and nowhere else.
 
-use crate::domain::ids::{Attempt, IssueNumber, ProjectName};
+use crate::domain::ids::{Attempt, IssueNumber, ProjectName, RunId};
 use std::path::{Path, PathBuf};
 
 /// The folder that holds `projects/` and `state/`.
@@ -80,9 +80,10 @@ impl RunDir {
         AttemptDir(self.0.join(format!("attempt-{attempt}")))
     }
 
-    /// Returns the file of lifecycle hooks, appended to by `rig hook`.
-    pub fn hooks(&self) -> PathBuf {
-        self.0.join("hooks.jsonl")
+    /// Returns the file of a run's lifecycle hooks, appended to by `rig hook`. Each run has its own, so that its byte
+    /// offsets begin at 0 and nothing of earlier runs is ever read.
+    pub fn hooks(&self, run: &RunId) -> PathBuf {
+        self.0.join(format!("hooks-{run}.jsonl"))
     }
 
     /// Returns the file whose touch makes the driver look.

@@ -64,7 +64,7 @@ pub fn hooks(run: &Run, files: &dyn RunFiles) -> RunFilesResult<Vec<HookEvent>> 
     if run.session != Session::Started {
         return Ok(Vec::new());
     }
-    Ok(files.hooks(run.hooks_offset)?.into_iter().filter(|hook| hook.attempt == run.attempt).collect())
+    Ok(files.hooks(run.hooks_offset)?.events.into_iter().filter(|hook| hook.attempt == run.attempt).collect())
 }
 
 /// Returns what a hook means for the run, if it means anything.

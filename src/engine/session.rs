@@ -86,7 +86,7 @@ pub async fn start(
         attempt,
         worktree: worktree.path,
         attempt_dir: run_dir.attempt(attempt).path().to_owned(),
-        hooks_file: run_dir.hooks(),
+        hooks_file: run_dir.hooks(&run.id),
         prompt,
         agent_session: agent_session_id(run, resume.unwrap_or(attempt)),
         resume: resume.is_some(),

@@ -1,7 +1,7 @@
 //! The port to a run's folder: what the agent and its hooks leave there, what rig leaves there for the agent, and a hint
 //! when something has changed. The hint makes rig fast; reading the files makes it right.
 
-use super::session::HookEvent;
+use super::session::HooksRead;
 use crate::domain::{
     ids::{Attempt, EffectId},
     phase::PhaseText,
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// One writing of the phase file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PhaseSighting {
-    /// Inode and modification time in ns: another writing has another one.
+    /// Inode, modification time in ns, size and a hash of the text: another writing has another one.
     pub id: String,
     pub text: PhaseText,
 }
@@ -30,12 +30,17 @@ pub type RunFilesResult<T> = Result<T, RunFilesError>;
 pub trait RunFiles: Send + Sync {
     /// Makes the attempt's folder with an empty phase file, and watches it from now on. Safe to repeat.
     fn open_attempt(&self, attempt: Attempt) -> RunFilesResult<()>;
-    /// Returns when something in the run's folder may have changed, or after a while.
+    /// Returns when something in the run's folder may have changed or is to be looked at again, or after a while.
     async fn changed(&self);
-    /// Returns the writings of the phase file that are still to be seen, oldest first.
+    /// Returns the writings of the phase file that are still to be seen, oldest first. One that may be half a writing is
+    /// left out until it has stayed for a short while; `changed` returns then.
     fn phases(&self, attempt: Attempt) -> RunFilesResult<Vec<PhaseSighting>>;
-    /// Returns the hooks behind a byte offset, oldest first.
-    fn hooks(&self, from: u64) -> RunFilesResult<Vec<HookEvent>>;
+    /// Returns whether the phase file holds nothing that `phases` still leaves out. While it does, nothing is concluded
+    /// from the end of a turn or of the session: the phase that explains it is about to be seen.
+    fn is_settled(&self, attempt: Attempt) -> bool;
+    /// Returns the run's hooks behind a byte offset, oldest first, and where to go on. The end of a turn, and what comes
+    /// after it, is left for a later reading while its attempt's phase file is not settled.
+    fn hooks(&self, from: u64) -> RunFilesResult<HooksRead>;
     /// Returns what the agent wrote about its work; empty when nothing.
     fn summary(&self, attempt: Attempt) -> String;
     /// Returns the notes of earlier attempts; empty when there are none.

@@ -30,7 +30,7 @@ pub struct SessionPlan {
     pub worktree: PathBuf,
     /// The attempt's folder: `phase`, `summary`, `prompt.md`, `env`, `settings.json` lie in it.
     pub attempt_dir: PathBuf,
-    /// The run's `hooks.jsonl`.
+    /// The run's own file of hooks.
     pub hooks_file: PathBuf,
     pub prompt: String,
     /// UUID of the agent's own session.
@@ -99,6 +99,17 @@ pub struct HookEvent {
     pub kind: HookKind,
     /// Byte offset in the hooks file behind this event's line.
     pub offset: u64,
+}
+
+/// What one reading of the hooks file came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HooksRead {
+    /// The run's events, oldest first.
+    pub events: Vec<HookEvent>,
+    /// Byte offset to read from next, whether or not there was an event before it.
+    pub next: u64,
+    /// One reading is bounded, and there is more behind `next`.
+    pub more: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

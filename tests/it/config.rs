@@ -8,6 +8,11 @@ use std::{collections::BTreeSet, path::Path, time::Duration};
 
 const TOKEN: (&str, &str) = ("FORGE_TOKEN", "token-of-the-bot");
 
+/// Returns a good file for another repository.
+fn of_repository(name: &str) -> String {
+    GOOD.replace("acme/widget", &format!("acme/{name}"))
+}
+
 fn load(root: &TestRoot, variables: &[(&str, &str)]) -> Loaded {
     config::load_with(&root.root(), &[], Environment::of(variables))
 }
@@ -301,7 +306,9 @@ fn a_broken_project_does_not_stop_the_others() {
 #[test]
 fn two_files_with_one_name_are_both_refused_and_both_named() {
     let root = TestRoot::new();
-    root.project("a", &format!("name = \"same\"\n{GOOD}")).project("same", GOOD).project("other", GOOD);
+    root.project("a", &format!("name = \"same\"\n{GOOD}"))
+        .project("same", &of_repository("same"))
+        .project("other", &of_repository("other"));
     let loaded = load(&root, &[TOKEN]);
     assert_eq!(loaded.projects.len(), 1);
     let told = problems(&root, &[TOKEN]);
@@ -362,12 +369,23 @@ proptest::proptest! {
 }
 
 #[test]
-fn two_projects_of_one_repository_are_a_note() {
+fn of_two_projects_of_one_repository_only_the_first_is_worked_on() {
+    let names = |loaded: &Loaded| loaded.projects.iter().map(|project| project.name.to_string()).collect::<Vec<_>>();
     let root = TestRoot::new();
-    root.project("a", GOOD).project("b", GOOD);
+    let same = GOOD.replace("acme/widget", "Acme/Widget").replace("example.org", "example.org/");
+    root.project("a", GOOD).project("b", &same);
     let loaded = load(&root, &[TOKEN]);
-    assert_eq!(loaded.projects.len(), 2);
-    assert_eq!(loaded.notes, ["a and b share https://git.example.org/acme/widget"]);
+    assert_eq!(names(&loaded), ["a"]);
+    let told = loaded.problems[0].to_string();
+    assert!(loaded.problems[0].project == "b" && told.contains("a.toml") && told.contains("b.toml"), "{told}");
+    // Asked for alone, it is no other project.
+    let alone = config::load_with(&root.root(), &["b".parse().unwrap()], Environment::of(&[TOKEN]));
+    assert!(alone.projects.is_empty() && alone.problems.len() == 1, "{:?}", alone.problems);
+    for (a, b, usable) in [("false", "true", "b"), ("true", "false", "a")] {
+        root.project("a", &format!("enabled = {a}\n{GOOD}")).project("b", &format!("enabled = {b}\n{same}"));
+        let loaded = load(&root, &[TOKEN]);
+        assert!(names(&loaded).contains(&usable.to_owned()) && loaded.problems.is_empty(), "{:?}", loaded.problems);
+    }
 }
 
 #[test]
@@ -392,7 +410,7 @@ fn the_one_project_is_found_by_name_or_by_being_alone() {
     assert!(told(config::one_name(&folder, None)).starts_with("there is no project in "));
     root.project("widget", GOOD);
     assert_eq!(config::one_name(&folder, None).unwrap().as_str(), "widget");
-    root.project("gadget", GOOD);
+    root.project("gadget", &of_repository("gadget"));
     assert_eq!(
         told(config::one_name(&folder, None)),
         "there are several projects: gadget, widget (say which with --project)"

@@ -323,6 +323,24 @@ async fn git_in_the_session_gets_the_password_of_its_own_remote_only() {
 }
 
 #[tokio::test]
+async fn what_an_attempt_is_given_is_the_owners_alone_and_its_secrets_end_with_the_session() {
+    use std::os::unix::fs::PermissionsExt;
+    let terminals = Terminals::new();
+    terminals.sessions.start(&terminals.plan(1, json!([]))).await.unwrap();
+    terminals.until_idle(1).await;
+    let mode = |file: &str| {
+        let path = terminals.attempt_dir(1).join(file);
+        fs::symlink_metadata(path).ok().map(|meta| meta.permissions().mode() & 0o777)
+    };
+    let files = ["prompt.md", "settings.json", "env", "push-token"];
+    assert_eq!(files.map(mode), [Some(0o600); 4]);
+    for _ in 0..2 {
+        terminals.sessions.end(&name()).await.unwrap();
+        assert_eq!(files.map(mode), [Some(0o600), Some(0o600), None, None]);
+    }
+}
+
+#[tokio::test]
 async fn a_stop_hook_that_refuses_keeps_the_turn_going() {
     let terminals = Terminals::new();
     let folder = terminals.path();

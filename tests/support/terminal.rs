@@ -2,6 +2,7 @@
 
 use rig::{
     adapters::session::{ClaudeAgent, TmuxPlace, TmuxSessions, hooks},
+    config::root::Root,
     domain::ids::{Attempt, IssueNumber, ProjectName, RunId},
     ports::session::{HookEvent, HookKind, PromptLine, SessionName, SessionPlan, Sessions},
 };
@@ -48,7 +49,7 @@ impl Terminals {
     }
 
     pub(crate) fn attempt_dir(&self, attempt: u32) -> PathBuf {
-        self.path().join(format!("run/attempt-{attempt}"))
+        Root::at(self.path()).run(&name().project, name().issue).attempt(Attempt(attempt)).path().to_owned()
     }
 
     /// Returns a plan whose agent follows `script`, the rules of a stand-in script.
@@ -75,7 +76,7 @@ impl Terminals {
     }
 
     pub(crate) fn hooks(&self) -> Vec<HookEvent> {
-        hooks::read_hooks(&self.path().join("run/hooks.jsonl"), 0, &run(), None).unwrap()
+        hooks::read_hooks(&self.path().join("run/hooks.jsonl"), 0, &run(), None).unwrap().events
     }
 
     /// Returns the prompts that the agent took, in order.

@@ -1,4 +1,4 @@
-//! The agent's lifecycle events: `rig hook EVENT` appends each as one line to the run's `hooks.jsonl`, the driver reads
+//! The agent's lifecycle events: `rig hook EVENT` appends each as one line to the run's own file, the driver reads
 //! them from where it stopped. Nothing is lost while no driver lives.
 //!
 //! A line is one JSON object: `v` (1), `at`, `run`, `attempt`, `event`, `session` (the agent's own id), and of `prompt`,
@@ -7,22 +7,24 @@
 //! processes that write at once do not mix; a torn last line is completed with a line end by the next writer and skipped
 //! by the reader.
 
-use super::credential;
+use super::{
+    credential,
+    files::{append_to_regular, open_regular},
+};
 use crate::{
     domain::{
         ids::{Attempt, RunId},
         redact::{Redactor, SecretText},
     },
-    ports::session::{HookEvent, HookKind},
+    ports::session::{HookEvent, HookKind, HooksRead},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
     env,
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -102,9 +104,8 @@ impl Reporter {
 
     /// Appends one event with what its payload tells.
     pub fn append(&self, event: &str, payload: &Value, now: Timestamp) -> io::Result<()> {
-        let mut options = OpenOptions::new();
-        let mut file = options.create(true).append(true).read(true).mode(0o600).open(&self.file)?;
-        let size = file.metadata()?.len();
+        let (mut file, meta) = append_to_regular(&self.file)?;
+        let size = meta.len();
         if size >= FILE_BYTES {
             return Ok(());
         }
@@ -177,30 +178,28 @@ fn last_byte(mut file: &File) -> io::Result<u8> {
     Ok(last[0])
 }
 
-/// Returns the complete events behind `from`, in order; those of other runs are left out, and those of other attempts when
-/// one is named. A missing file has none; a file that is shorter than `from` is a new one and is read from its beginning.
-/// Lines that are no event are skipped.
-pub fn read_hooks(path: &Path, from: u64, run: &RunId, attempt: Option<Attempt>) -> io::Result<Vec<HookEvent>> {
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        opened => opened?,
-    };
-    let mut offset = if file.metadata()?.len() < from { 0 } else { from };
+/// Returns the complete events behind `from`, in order, and up to where the file was read; those of other runs are left
+/// out, and those of other attempts when one is named. A missing file has none, and so has whatever is no regular file; a
+/// file that is shorter than `from` is a new one and is read from its beginning. Lines that are no event are skipped.
+pub fn read_hooks(path: &Path, from: u64, run: &RunId, attempt: Option<Attempt>) -> io::Result<HooksRead> {
+    let Ok((mut file, meta)) = open_regular(path) else { return Ok(HooksRead::default()) };
+    let mut next = if meta.len() < from { 0 } else { from };
     let mut events = Vec::new();
-    file.seek(SeekFrom::Start(offset))?;
+    file.seek(SeekFrom::Start(next))?;
     let mut content = Vec::new();
     file.take(READ_BYTES).read_to_end(&mut content)?;
-    for line in content.split_inclusive(|byte| *byte == b'\n') {
-        if !line.ends_with(b"\n") {
-            break;
-        }
-        offset += line.len() as u64;
+    if content.len() as u64 == READ_BYTES && !content.contains(&b'\n') {
+        // No line of ours is nearly that long: it is passed over, or it would be all that is ever read.
+        return Ok(HooksRead { events, next: next + READ_BYTES, more: true });
+    }
+    for line in content.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
+        next += line.len() as u64;
         let Some(read) = read_line(line) else { continue };
         if read.run == run.as_str() && attempt.is_none_or(|attempt| attempt.0 == read.attempt) {
-            events.push(HookEvent { attempt: Attempt(read.attempt), kind: kind(&read), offset });
+            events.push(HookEvent { attempt: Attempt(read.attempt), kind: kind(&read), offset: next });
         }
     }
-    Ok(events)
+    Ok(HooksRead { events, next, more: content.len() as u64 == READ_BYTES })
 }
 
 fn read_line(line: &[u8]) -> Option<Line> {
@@ -239,7 +238,7 @@ mod tests {
     }
 
     fn read(reporter: &Reporter, from: u64) -> Vec<HookEvent> {
-        read_hooks(&reporter.file, from, &RunId::new(RUN).unwrap(), None).unwrap()
+        read_hooks(&reporter.file, from, &RunId::new(RUN).unwrap(), None).unwrap().events
     }
 
     #[test]
@@ -259,9 +258,9 @@ mod tests {
         let expected = HookKind::TurnEnded { last_message: "done".into(), background_tasks: 2 };
         assert_eq!((later.len(), &later[0].kind, later[0].attempt), (1, &expected, Attempt(2)));
         let run = RunId::new(RUN).unwrap();
-        assert_eq!(read_hooks(&first.file, 0, &run, Some(Attempt(1))).unwrap().len(), 1);
+        assert_eq!(read_hooks(&first.file, 0, &run, Some(Attempt(1))).unwrap().events.len(), 1);
         let other = RunId::new("01ARZ3NDEKTSV4RRFFQ69G5FAW").unwrap();
-        assert!(read_hooks(&first.file, 0, &other, None).unwrap().is_empty());
+        assert!(read_hooks(&first.file, 0, &other, None).unwrap().events.is_empty());
     }
 
     #[test]
@@ -272,6 +271,43 @@ mod tests {
         assert!(read(&reporter, 0).is_empty());
         reporter.append("Stop", &read_payload("garbage".as_bytes()), Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(read(&reporter, 0).len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_event_of_the_run_is_scanned_once_and_hides_no_later_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let reporter = reporter(folder.path(), 1);
+        let run = RunId::new(RUN).unwrap();
+        let long = READ_BYTES as usize + 1;
+        for filler in ["another run's line\n".repeat(long / 19 + 1), "x".repeat(long)] {
+            std::fs::write(&reporter.file, filler).unwrap();
+            reporter.append("Stop", &read_payload("{}".as_bytes()), Timestamp::UNIX_EPOCH).unwrap();
+            let (mut from, mut found) = (0, 0);
+            loop {
+                let read = read_hooks(&reporter.file, from, &run, None).unwrap();
+                found += read.events.len();
+                assert!(read.next > from, "it goes on");
+                from = read.next;
+                if !read.more {
+                    break;
+                }
+            }
+            assert_eq!((found, from), (1, std::fs::metadata(&reporter.file).unwrap().len()));
+            assert_eq!(
+                read_hooks(&reporter.file, from, &run, None).unwrap(),
+                HooksRead { next: from, ..HooksRead::default() }
+            );
+        }
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_the_file_has_no_events_and_takes_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let reporter = reporter(folder.path(), 1);
+        let mode = rustix::fs::Mode::RWXU;
+        rustix::fs::mknodat(rustix::fs::CWD, &reporter.file, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert!(read(&reporter, 7).is_empty());
+        assert!(reporter.append("Stop", &read_payload("{}".as_bytes()), Timestamp::UNIX_EPOCH).is_err());
     }
 
     #[test]

@@ -28,6 +28,8 @@ use std::{
 const LAUNCH_VERSION: u32 = 1;
 /// Largest launch file that is read: a prompt of 100 KiB as an argument, escaped, and the environment.
 const LAUNCH_BYTES: u64 = 4 * 1024 * 1024;
+/// Largest `started` or `exec-error` that is read: one line, with paths in it.
+const NOTE_BYTES: u64 = 64 * 1024;
 /// Variables of the starter that reach the agent; everything else is left behind.
 const INHERITED: [&str; 6] = ["PATH", "HOME", "LANG", "USER", "SHELL", "TMPDIR"];
 /// Terminal type inside a pane, when tmux did not say.
@@ -89,12 +91,14 @@ impl LaunchPlace {
 
     /// Returns whether this attempt became an agent once.
     pub(crate) fn was_started(&self, run: &RunId, attempt: Attempt) -> bool {
-        std::fs::read_to_string(self.started()).is_ok_and(|text| text.trim_end() == started_text(run, attempt))
+        let text = read_bounded(&self.started(), NOTE_BYTES);
+        text.is_ok_and(|text| text.trim_ascii_end() == started_text(run, attempt).as_bytes())
     }
 
     /// Returns why the pane's process could not become the agent.
     pub(crate) fn failure(&self) -> Option<String> {
-        std::fs::read_to_string(self.exec_error()).ok().map(|text| text.trim().to_owned())
+        let text = read_bounded(&self.exec_error(), NOTE_BYTES).ok()?;
+        Some(String::from_utf8_lossy(&text).trim().to_owned())
     }
 }
 
@@ -144,6 +148,24 @@ pub(crate) fn prepare(plan: &SessionPlan, starter: &Starter<'_>) -> io::Result<(
         env,
     };
     write_private(&place.env(), &serde_json::to_vec(&launch)?)
+}
+
+/// Removes the push token and the environment of every attempt in a run's folder; one that is not there is success.
+pub(crate) fn forget_secrets(run: &Path) -> io::Result<()> {
+    let entries = match std::fs::read_dir(run) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let is_attempt = entry.file_name().to_string_lossy().starts_with("attempt-");
+        if is_attempt && entry.file_type()?.is_dir() {
+            let place = LaunchPlace::new(entry.path());
+            remove_if_there(&place.push_token())?;
+            remove_if_there(&place.env())?;
+        }
+    }
+    Ok(())
 }
 
 /// Becomes the agent of an attempt. Returns only when that failed, with the reason, which is also left in `exec-error`.

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     adapters::process::{Output, ProcessError, Program},
+    config::root::Root,
     domain::ids::{Attempt, RunId},
     ports::session::{Liveness, PromptLine, SessionError, SessionName, SessionPlan, SessionResult, Sessions},
 };
@@ -266,6 +267,14 @@ impl TmuxSessions {
         }
     }
 
+    /// Removes what only a session that runs needs: the push token and the environment of each attempt of the issue.
+    fn forget_secrets(&self, session: &SessionName) -> SessionResult<()> {
+        let run = Root::at(&self.root).run(&session.project, session.issue);
+        launch::forget_secrets(run.path()).map_err(|error| {
+            failed(&session.for_tmux(), &format!("secrets in {} cannot be removed: {error}", run.path().display()))
+        })
+    }
+
     fn prepare(&self, plan: &SessionPlan, name: &str) -> SessionResult<()> {
         let starter =
             Starter { agent: &self.agent, rig: &self.rig, root: &self.root, mark: (MARK, self.mark_value(name)) };
@@ -345,8 +354,8 @@ impl Sessions for TmuxSessions {
         self.run_ok(&name, program.stdin(line)).await.map(drop)
     }
 
-    async fn end(&self, name: &SessionName) -> SessionResult<()> {
-        let name = name.for_tmux();
+    async fn end(&self, session: &SessionName) -> SessionResult<()> {
+        let name = session.for_tmux();
         let panes = self.panes(&name).await?;
         let ids: Vec<i32> = panes.iter().map(|pane| pane.process).collect();
         let mark = format!("{MARK}={}", self.mark_value(&name));
@@ -367,6 +376,7 @@ impl Sessions for TmuxSessions {
             left = processes::wait_for_end(left, grace).await;
         }
         left.extend(processes::members(&[], &mark));
+        self.forget_secrets(session)?;
         if left.is_empty() { Ok(()) } else { Err(failed(&name, &format!("{} processes do not end", left.len()))) }
     }
 }

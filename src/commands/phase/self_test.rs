@@ -152,7 +152,7 @@ impl Stage {
     }
 
     fn hooks(&self) -> Vec<HookKind> {
-        let events = read_hooks(&self.plan.hooks_file, 0, &self.plan.run, Some(ATTEMPT)).unwrap_or_default();
+        let events = read_hooks(&self.plan.hooks_file, 0, &self.plan.run, Some(ATTEMPT)).unwrap_or_default().events;
         events.into_iter().map(|event| event.kind).collect()
     }
 
