@@ -3,6 +3,7 @@
 use super::{World, claim, comments, merge, notices, observe::Seen, session, survey};
 use crate::{
     domain::{
+        ci::CiVerdict,
         ids::EffectId,
         issue::OpenOrClosed,
         prompts,
@@ -18,10 +19,13 @@ use crate::{
         workspace::{MirrorPush, WorkspaceError},
     },
 };
+use jiff::SignedDuration;
 use std::time::Duration;
 
 /// Longest wait for another process that claims in the same repository.
 const DISPATCH_WAIT: Duration = Duration::from_secs(20);
+/// Time for the first check of a project to show itself; then a human is asked.
+const NO_CHECK: SignedDuration = SignedDuration::from_mins(10);
 /// Lines of the screen in a diagnosis.
 const DIAGNOSIS_LINES: usize = 50;
 
@@ -106,7 +110,11 @@ pub async fn carry_out(
         Effect::OpenPullRequest { .. } => open_pull_request(world, run, files).await?,
         Effect::RunCi { head, .. } => {
             let verdict = world.ci.run(head).await?;
-            if matches!(verdict, crate::domain::ci::CiVerdict::Pending { .. }) {
+            if verdict.is_no_check_known() && world.clock.now().duration_since(run.since) >= NO_CHECK {
+                let error = "no check is known: set required_contexts, protect the branch, or say provider = \"none\"";
+                return Ok(Some(failed(id, error)));
+            }
+            if matches!(verdict, CiVerdict::Pending { .. }) {
                 return Ok(None);
             }
             Event::CiFinished { head: head.clone(), verdict }

@@ -42,6 +42,8 @@ const WORKING_FACTOR: u32 = 6;
 const CLOCKS_APART: Duration = Duration::from_secs(60);
 /// Time without a look at the forge after which the run's own deadlines count all the same.
 const BLIND: Duration = Duration::from_secs(600);
+/// Time in which a phase that is being written comes to rest.
+const SETTLE: Duration = Duration::from_millis(100);
 /// Longest sleep of the loop.
 const NAP: Duration = Duration::from_secs(15);
 
@@ -88,7 +90,7 @@ pub async fn drive(
         in_flight: BTreeMap::new(),
         retries: BTreeMap::new(),
         counted_to: now,
-        hooks_read_to: 0,
+        hooks_read_to: None,
         alive_at: now,
         looked_at: now,
         forge_at: now,
@@ -144,7 +146,7 @@ struct Driver {
     /// Until when the observed time is in the journal.
     counted_to: Duration,
     /// Bytes of the hooks file that this driver has read.
-    hooks_read_to: u64,
+    hooks_read_to: Option<u64>,
     /// Last sign of life of the agent.
     alive_at: Duration,
     forge_at: Duration,
@@ -218,16 +220,13 @@ impl Driver {
             self.commit(input).await?;
         }
         // Hooks are read first and judged last: a phase written before a stop is seen before the stop is.
-        let hooks = observe::hooks(&self.run, self.files.as_ref())?;
-        // A line that meant nothing is not journaled; read once, it is no new sign of life.
-        let read_to = self.hooks_read_to;
+        let hooks = observe::hooks(&self.run, self.files.as_ref(), &mut self.hooks_read_to)?;
         for phase in observe::phases(&self.run, self.files.as_ref())? {
             self.alive_at = self.world.clock.monotonic();
             self.commit(phase).await?;
         }
-        for hook in hooks.into_iter().filter(|hook| hook.offset > read_to) {
+        for hook in hooks {
             self.alive_at = self.world.clock.monotonic();
-            self.hooks_read_to = self.hooks_read_to.max(hook.offset);
             if let Some(seen) = observe::hook_event(&self.run, &hook, &self.inbox) {
                 self.commit(seen).await?;
             }
@@ -424,7 +423,11 @@ impl Driver {
                 if let Some(seen) = seen {
                     // What the agent wrote last counts before its end does.
                     self.observe_files().await?;
-                    self.commit(seen).await?;
+                    if self.files.is_settled(self.run.attempt) {
+                        self.commit(seen).await?;
+                    } else {
+                        self.liveness_at = self.world.clock.monotonic() + SETTLE;
+                    }
                 }
                 Ok(())
             }

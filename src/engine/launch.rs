@@ -15,6 +15,7 @@ use crate::{
         run::{Event, Run, Stage},
     },
     ports::{
+        forge::ForgeError,
         lock::{LockError, LockName},
         store::StoreError,
     },
@@ -37,7 +38,11 @@ pub(super) async fn launch(
 ) -> Result<(), TickError> {
     for stranded in stranded {
         let way = if stranded.is_ready { Way::Accepted } else { Way::Stranded };
-        start(world, queue, stranded.issue, way, report).await?;
+        if way == Way::Stranded && !has_free_slot(queue) {
+            report.issue(stranded.issue, "no_free_slot", "its pull request waits for a free agent");
+            continue;
+        }
+        start_or_report(world, queue, stranded.issue, way, report).await?;
     }
     let selection = snapshot::settle(world, queue).await;
     for decision in &selection.decisions {
@@ -48,9 +53,35 @@ pub(super) async fn launch(
         }
     }
     for number in selection.selected() {
-        start(world, queue, number, Way::Queue, report).await?;
+        start_or_report(world, queue, number, Way::Queue, report).await?;
     }
     Ok(())
+}
+
+fn has_free_slot(queue: &QueueSnapshot) -> bool {
+    queue.slots_taken.known().is_some_and(|taken| *taken < queue.max_agents)
+}
+
+/// Starts work on one issue. What goes wrong with it on the forge concerns no other.
+async fn start_or_report(
+    world: &World,
+    queue: &QueueSnapshot,
+    number: IssueNumber,
+    way: Way,
+    report: &mut Report,
+) -> Result<(), TickError> {
+    match start(world, queue, number, way, report).await {
+        Err(TickError::Forge(ForgeError::NotFound { .. })) => {
+            report.issue(number, "unknown", "the forge has no such issue");
+            Ok(())
+        }
+        Err(TickError::Forge(error)) => {
+            report.issue(number, "unknown", format!("not decided: {error}"));
+            report.problems.push(format!("issue {number}: {error}"));
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 async fn start(

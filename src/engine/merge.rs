@@ -69,7 +69,10 @@ pub async fn judge_and_merge(world: &World, wanted: &Wanted<'_>) -> Result<Event
     match crate::domain::gate::gate(&gate::snapshot(world, pull_request, ci, Known::Known(reviews), wanted.issue)) {
         Gate::Ready(ready) if ready.head() == wanted.head => {}
         Gate::Ready(_) => return refused(MergeRefusal::NotReady { reasons: vec!["the head has moved".into()] }),
-        Gate::NotReady(reasons) => return refused(not_ready(&reasons)),
+        Gate::NotReady(reasons) if is_only_unmergeable(&reasons) => return refused(conflict(world, wanted.head).await),
+        Gate::NotReady(reasons) => {
+            return refused(MergeRefusal::NotReady { reasons: reasons.iter().map(NotReady::words).collect() });
+        }
     }
     let answer = world.forge.merge(wanted.pull_request, &request).await;
     let after = settled(world, wanted.pull_request).await?;
@@ -80,8 +83,11 @@ pub async fn judge_and_merge(world: &World, wanted: &Wanted<'_>) -> Result<Event
         // The forge said yes and shows no merge: never taken for success.
         Ok(()) => refused(MergeRefusal::TryAgain { message: "the merge was accepted but is not shown".into() }),
         Err(error) if error.is_transient() => Err(error.into()),
-        Err(_) if !after.mergeable => refused(MergeRefusal::Conflict),
-        Err(ForgeError::Refused { message, .. }) => refused(refusal_of(&message)),
+        Err(ForgeError::Refused { message, .. }) => match refusal_of(&message) {
+            MergeRefusal::TryAgain { .. } if !after.mergeable => refused(conflict(world, wanted.head).await),
+            why => refused(why),
+        },
+        Err(_) if !after.mergeable => refused(conflict(world, wanted.head).await),
         Err(error) => refused(MergeRefusal::Protected { message: error.to_string() }),
     }
 }
@@ -111,14 +117,21 @@ fn decided_elsewhere(pull_request: &PullRequest, head: &Sha) -> Option<Event> {
     (pull_request.head != *head).then(|| Event::HeadMoved { head: pull_request.head.clone() })
 }
 
-/// A pull request that fails the gate on nothing but its mergeability conflicts.
-fn not_ready(reasons: &[NotReady]) -> MergeRefusal {
-    if let [only] = reasons
-        && only.code() == "not_mergeable"
-    {
-        return MergeRefusal::Conflict;
+/// Returns whether nothing but its mergeability keeps a pull request from being merged.
+fn is_only_unmergeable(reasons: &[NotReady]) -> bool {
+    matches!(reasons, [only] if only.code() == "not_mergeable")
+}
+
+/// Asks git whether there is a conflict: forges say "not mergeable" for as long as they compute it.
+async fn conflict(world: &World, head: &Sha) -> MergeRefusal {
+    let unsettled = |message: &str| MergeRefusal::TryAgain { message: message.to_owned() };
+    match world.workspace.conflicts(head).await {
+        Ok(true) => MergeRefusal::Conflict,
+        Ok(false) => unsettled("the forge has not made up its mind, and git sees no conflict"),
+        Err(error) if error.is_transient() => unsettled(&error.to_string()),
+        // Where git cannot tell, the forge's word is all there is.
+        Err(_) => MergeRefusal::Conflict,
     }
-    MergeRefusal::NotReady { reasons: reasons.iter().map(NotReady::words).collect() }
 }
 
 /// Reads the forge's words where its status code says too little: what will pass with time is told from what will not.

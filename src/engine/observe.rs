@@ -59,12 +59,15 @@ pub fn phases(run: &Run, files: &dyn RunFiles) -> RunFilesResult<Vec<Seen>> {
         .collect())
 }
 
-/// Reads the hooks that the journal has not taken in.
-pub fn hooks(run: &Run, files: &dyn RunFiles) -> RunFilesResult<Vec<HookEvent>> {
+/// Reads the hooks behind `from`, those of the present attempt, and moves `from` behind what was read. A driver begins
+/// behind what the journal has taken in.
+pub fn hooks(run: &Run, files: &dyn RunFiles, from: &mut Option<u64>) -> RunFilesResult<Vec<HookEvent>> {
     if run.session != Session::Started {
         return Ok(Vec::new());
     }
-    Ok(files.hooks(run.hooks_offset)?.events.into_iter().filter(|hook| hook.attempt == run.attempt).collect())
+    let read = files.hooks(from.unwrap_or(run.hooks_offset))?;
+    *from = Some(read.next);
+    Ok(read.events.into_iter().filter(|hook| hook.attempt == run.attempt).collect())
 }
 
 /// Returns what a hook means for the run, if it means anything.

@@ -522,7 +522,7 @@ fn observed_time_rests_while_nobody_watches_and_wall_time_does_not() {
     assert!(matches!(spent.stage, Stage::Finishing { end: End::Blocked { .. } }), "{:?}", spent.stage);
     let led = Led::awaiting_ci();
     assert_eq!(step(&led.0, &passed(0, Timer::Ci)), Step::Ignored(Ignored::NotNow));
-    assert_eq!(after(&led.0, &passed(3_600_000, Timer::Ci)).stage.name(), "working");
+    assert_eq!(after(&led.0, &passed(3_660_000, Timer::Ci)).stage.name(), "working");
     let led = Led::awaiting_review();
     assert_eq!(step(&led.0, &passed(u64::MAX, Timer::Review)), Step::Ignored(Ignored::NotNow));
     let week_later = Fact { at: led.0.changed_at + SignedDuration::from_hours(168), ..passed(0, Timer::Review) };
@@ -605,12 +605,22 @@ fn an_api_error_of_the_agent_backs_off_and_only_many_in_a_row_are_a_strike() {
     let mut led = Led::working();
     for _ in 0..5 {
         let (attempt, offset) = (led.0.attempt, led.0.hooks_offset + 1);
-        led.sees(Event::TurnFailed { attempt, error: "overloaded".into(), offset }).takes();
+        led.sees(Event::TurnFailed { attempt, error: "unknown".into(), offset }).takes();
         assert_eq!(led.0.used.strikes, 0);
     }
     let (attempt, offset) = (led.0.attempt, led.0.hooks_offset + 1);
-    led.sees(Event::TurnFailed { attempt, error: "overloaded".into(), offset });
+    led.sees(Event::TurnFailed { attempt, error: "unknown".into(), offset });
     assert_eq!((led.0.used.strikes, led.0.attempt), (1, Attempt(2)));
+}
+
+#[test]
+fn a_limit_or_an_outage_of_the_agents_service_costs_no_attempt_however_long_it_lasts() {
+    let mut led = Led::working();
+    for _ in 0..50 {
+        let (attempt, offset) = (led.0.attempt, led.0.hooks_offset + 1);
+        led.sees(Event::TurnFailed { attempt, error: "rate_limit".into(), offset }).takes();
+    }
+    assert_eq!((led.0.used.strikes, led.0.attempt), (0, Attempt(1)));
 }
 
 /// A journal of the first version, as it was stored. It must fold to the same for ever.

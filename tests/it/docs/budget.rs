@@ -44,7 +44,7 @@ async fn a_tick_over_an_unchanged_project_makes_as_many_requests_as_the_referenc
     let checkout = forge.clone("checkout");
     let mut pull = 0;
     for number in 1..=3 {
-        pull = forge.pull(&checkout, &format!("fix/issue-9{number}"), &format!("{number}.txt"), "text\n").await;
+        pull = forge.pull(&checkout, &format!("work/{number}"), &format!("{number}.txt"), "text\n").await;
     }
     let remark = json!({ "path": "3.txt", "new_position": 1, "body": "why?" });
     let review = json!({ "event": "REQUEST_CHANGES", "body": "no", "comments": [remark] });
