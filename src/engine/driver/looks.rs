@@ -1,0 +1,185 @@
+//! What the driver looks at by itself, because it gives no hint: the forge, the session, the outbox, the clocks.
+
+use super::{BEAT, CLOCKS_APART, Driver, DriverError, LIVENESS, NAP, Outcome, WORKING_FACTOR};
+use crate::{
+    domain::{
+        ids::{EffectId, RunId},
+        run::{Due, Effect, Event, Lane, Run, Stage},
+    },
+    engine::{
+        World, notices,
+        observe::{self, Seen},
+    },
+    ports::store::{DriverRow, StoreError},
+};
+use std::time::Duration;
+
+impl Driver {
+    /// A machine that slept has news for rig: everything is looked at before any time is let pass.
+    pub(super) fn compare_clocks(&mut self) {
+        let (wall, now) = (self.world.clock.now(), self.world.clock.monotonic());
+        let passed = wall.duration_since(self.clocks.0).unsigned_abs();
+        if passed.abs_diff(now.saturating_sub(self.clocks.1)) > CLOCKS_APART {
+            tracing::info!(run = %self.run.id, "the clocks have parted; everything is looked at first");
+            self.observed_once = false;
+            (self.forge_at, self.liveness_at) = (now, now);
+        }
+        self.clocks = (wall, now);
+    }
+
+    /// Looks at what gives no hint of its own: the forge, the session, the outbox; and shows that the driver lives.
+    pub(super) fn look_at_intervals(&mut self) {
+        let now = self.world.clock.monotonic();
+        if self.last_forge_stage != self.run.stage.name() {
+            self.last_forge_stage = self.run.stage.name().to_owned();
+            if matches!(self.run.stage, Stage::AwaitingReview { .. }) {
+                self.forge_at = now;
+            }
+        }
+        let wanted = self.wants_forge();
+        // Where there is nothing to be seen there, nothing can be missed.
+        self.observed_once |= !wanted;
+        if now >= self.forge_at && wanted && !self.looking_at_forge {
+            self.looking_at_forge = true;
+            self.forge_at = now + self.forge_interval();
+            self.spawn(|world, run| async move {
+                match observe::forge(&world, &run).await {
+                    Ok(seen) => Outcome::Forge(Some(seen)),
+                    Err(error) => {
+                        tracing::warn!(run = %run.id, %error, "the forge cannot be looked at now");
+                        Outcome::Forge(None)
+                    }
+                }
+            });
+        }
+        if now >= self.liveness_at && !self.looking_at_session {
+            self.looking_at_session = true;
+            self.liveness_at = now + LIVENESS;
+            self.spawn(|world, run| async move {
+                match observe::session_loss(&world, &run).await {
+                    Ok(seen) => Outcome::Liveness(seen),
+                    Err(error) => {
+                        tracing::warn!(run = %run.id, %error, "nobody knows whether the session lives");
+                        Outcome::Liveness(None)
+                    }
+                }
+            });
+        }
+        if now >= self.beat_at {
+            self.beat_at = now + BEAT;
+            self.spawn(|world, run| async move {
+                if let Err(error) = beat(&world, &run.id).await {
+                    tracing::error!(run = %run.id, %error, "the sign of life cannot be written");
+                }
+                Outcome::Beaten
+            });
+            // What the forge did not take is tried again.
+            self.notices_due = true;
+        }
+        if self.notices_due && !self.telling {
+            (self.notices_due, self.telling) = (false, true);
+            self.spawn(|world, run| async move {
+                if let Err(error) = notices::send(&world).await {
+                    tracing::warn!(run = %run.id, %error, "notices wait");
+                }
+                Outcome::Told
+            });
+        }
+    }
+
+    pub(super) fn forge_interval(&self) -> Duration {
+        let interval = self.world.project.forge.poll_interval;
+        match self.run.stage {
+            Stage::AwaitingCi { .. } | Stage::AwaitingReview { .. } | Stage::Escalated { .. } => interval,
+            _ => interval * WORKING_FACTOR,
+        }
+    }
+
+    pub(super) fn spawn<F: Future<Output = Outcome> + Send + 'static>(&self, task: impl FnOnce(World, Run) -> F) {
+        let future = task(self.world.clone(), self.run.clone());
+        let results = self.results.clone();
+        tokio::spawn(async move {
+            let _ = results.send(future.await);
+        });
+    }
+
+    /// Timers count only after everything was observed once, so that nothing times out that has in fact arrived.
+    pub(super) async fn let_time_pass(&mut self) -> Result<(), DriverError> {
+        let now = self.world.clock.monotonic();
+        let watched = now.saturating_sub(self.counted_to);
+        let wall = self.world.clock.now();
+        let due: Vec<_> = self
+            .run
+            .deadlines()
+            .into_iter()
+            .filter(|(_, due)| match due {
+                Due::At(when) => *when <= wall,
+                Due::Watched(left) => *left <= watched,
+            })
+            .map(|(timer, _)| timer)
+            .collect();
+        for timer in due {
+            self.commit(Seen::new(Event::TimePassed { timer })).await?;
+        }
+        let quiet = now.saturating_sub(self.alive_at);
+        if matches!(self.run.stage, Stage::Working) && quiet >= self.world.project.agent.idle_timeout {
+            let event = Event::AgentQuiet { attempt: self.run.attempt, secs: quiet.as_secs() };
+            self.alive_at = now;
+            self.commit(Seen::new(event)).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns how long the loop may sleep when nothing wakes it. What is under way wakes it by itself.
+    pub(super) fn nap(&self, deliver_in: Option<Duration>) -> Duration {
+        let now = self.world.clock.monotonic();
+        let wall = self.world.clock.now();
+        let watched = now.saturating_sub(self.counted_to);
+        let timers = self.run.deadlines().into_iter().filter(|_| self.observed_once).map(|(_, due)| match due {
+            Due::At(when) => when.duration_since(wall).max(jiff::SignedDuration::ZERO).unsigned_abs(),
+            Due::Watched(left) => left.saturating_sub(watched),
+        });
+        let under_way = |id: &EffectId| self.in_flight.values().any(|(current, _)| current == id);
+        let retries =
+            self.retries.iter().filter(|(id, _)| !under_way(id)).map(|(_, (_, when))| when.saturating_sub(now));
+        let later = self.run.pending.values().filter_map(|effect| match effect {
+            Effect::RunCi { not_before: Some(when), .. } => {
+                Some(when.duration_since(wall).max(jiff::SignedDuration::ZERO).unsigned_abs())
+            }
+            _ => None,
+        });
+        let waits_for_ci = self.in_flight.contains_key(&Lane::Ci);
+        let later = later.filter(|_| !waits_for_ci);
+        let session = (!self.looking_at_session).then(|| self.liveness_at.saturating_sub(now));
+        let forge = (self.wants_forge() && !self.looking_at_forge).then(|| self.forge_at.saturating_sub(now));
+        let fixed = [NAP, self.beat_at.saturating_sub(now)];
+        let floor = Duration::from_millis(5);
+        timers
+            .chain(retries)
+            .chain(later)
+            .chain(fixed)
+            .chain(session)
+            .chain(forge)
+            .chain(deliver_in)
+            .min()
+            .unwrap_or(NAP)
+            .max(floor)
+    }
+
+    /// Before the claim is confirmed and after the end is decided there is nothing to be seen on the forge.
+    pub(super) fn wants_forge(&self) -> bool {
+        !self.run.stage.is_over() && !matches!(self.run.stage, Stage::Claiming)
+    }
+}
+
+async fn beat(world: &World, run: &RunId) -> Result<(), StoreError> {
+    let process = world.machine.this_process();
+    let row = DriverRow {
+        run: run.clone(),
+        pid: process.pid,
+        process_start: process.start,
+        boot_id: process.boot_id,
+        beat_at: world.clock.now(),
+    };
+    world.store.beat(&row).await
+}
