@@ -204,6 +204,14 @@ async fn claim_by_hand(world: &World, issue: IssueNumber, printer: &Printer) -> 
             launch::confirm(world, &mut run, dispatch.as_ref()).await.map_err(tick_failure)?;
             Ok(*run)
         }
+        // A tick has claimed it in between; this process leads that run.
+        Claimed::No { code: "open_run", .. } if open.iter().all(|row| row.issue != issue) => {
+            let open = world.store.open_runs(Some(&world.project.name)).await.map_err(store_failure)?;
+            match open.iter().find(|row| row.issue == issue) {
+                Some(row) => resume::load(world, &row.run).await.map_err(store_failure),
+                None => Err(Failure::new(Exit::Held, format!("a run of issue {issue} has just ended"))),
+            }
+        }
         Claimed::No { code, words } => {
             if code.starts_with("dependency") || code == "self_dependency" {
                 tell_on_issue(world, issue, &words).await;

@@ -155,6 +155,33 @@ mod tests {
     }
 
     #[test]
+    fn a_pull_request_that_is_meant_for_another_issue_is_not_gone_on_with() {
+        let pull_request = |branch: &str, body: &str| PullRequest {
+            number: PullRequestNumber(5),
+            title: String::new(),
+            body: body.to_owned(),
+            author: crate::domain::ids::Login::new("dev-bot").unwrap(),
+            state: OpenOrClosed::Open,
+            merged: false,
+            merge_commit: None,
+            head: crate::domain::ids::Sha::new("a".repeat(40)).unwrap(),
+            head_branch: BranchName::new(branch).ok(),
+            same_repository: true,
+            base_branch: "main".into(),
+            mergeable: true,
+            draft: false,
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            url: String::new(),
+        };
+        let (one, two) = (IssueNumber(1), IssueNumber(2));
+        let of_one = pull_request("fix/issue-1", "Fixes #1, and closes #2");
+        assert!(is_for(&of_one, one) && !is_for(&of_one, two));
+        let by_hand = pull_request("parser", "Closes #2");
+        assert!(is_for(&by_hand, two) && !is_for(&by_hand, one));
+        assert!(!is_for(&pull_request("parser", "see #2"), two));
+    }
+
+    #[test]
     fn an_issue_can_name_its_pull_request() {
         assert_eq!(named_in_issue("Text\nExisting PR: #7\n"), Some(PullRequestNumber(7)));
         assert_eq!(named_in_issue("- **Existing PR:** #8"), Some(PullRequestNumber(8)));

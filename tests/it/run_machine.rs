@@ -623,6 +623,78 @@ fn a_limit_or_an_outage_of_the_agents_service_costs_no_attempt_however_long_it_l
     assert_eq!((led.0.used.strikes, led.0.attempt), (0, Attempt(1)));
 }
 
+#[test]
+fn a_refused_merge_waits_before_the_next_try_and_an_approval_ends_the_wait() {
+    let mut led = Led::merging();
+    led.refused(MergeRefusal::NotReady { reasons: vec!["two approvals are wanted".into()] });
+    assert_eq!(led.stage(), "awaiting_review");
+    assert_eq!(led.ignores(Event::GatePassed { head: sha('a') }), Ignored::NotNow);
+    let later = Fact {
+        at: led.0.changed_at + SignedDuration::from_secs(5),
+        observed_ms: 0,
+        completes: None,
+        event: Event::GatePassed { head: sha('a') },
+    };
+    assert_eq!(after(&led.0, &later).stage.name(), "merging");
+    led.sees(review(5, Verdict::Approved, &sha('a'))).sees(Event::GatePassed { head: sha('a') });
+    assert_eq!(led.stage(), "merging");
+}
+
+#[test]
+fn refused_merges_do_not_renew_the_time_that_a_review_may_take() {
+    let mut led = Led::merging();
+    let began = led.0.review_since;
+    led.refused(MergeRefusal::TryAgain { message: "still checking".into() });
+    assert!(began.is_some());
+    assert_eq!(led.0.review_since, began);
+}
+
+#[test]
+fn an_escalation_that_a_merge_interrupted_stands_again_when_the_merge_is_refused() {
+    let mut led = Led::awaiting_review();
+    led.says(Phase::Escalate);
+    let (asked, since) = (led.0.stage.clone(), led.0.since);
+    led.sees(Event::GatePassed { head: sha('a') });
+    assert_eq!(led.stage(), "merging");
+    led.refused(MergeRefusal::TryAgain { message: "later".into() });
+    assert_eq!((led.0.stage.clone(), led.0.since), (asked, since));
+}
+
+#[test]
+fn somebody_elses_push_to_an_escalated_run_is_judged_like_any_other() {
+    let mut led = Led::awaiting_review();
+    led.says(Phase::Escalate).stops();
+    led.sees(Event::HeadMoved { head: sha('b') });
+    assert_eq!(led.0.stage, Stage::AwaitingCi { head: sha('b') });
+}
+
+#[test]
+fn what_rig_cannot_get_done_for_hours_is_told_and_then_given_up() {
+    let pass = |run: &Run, secs: u64| {
+        let event = Event::TimePassed { timer: Timer::Stuck };
+        after(run, &Fact { at: run.changed_at, observed_ms: secs * 1_000, completes: None, event })
+    };
+    let told = pass(&Led::merging().0, 1_800);
+    assert!(told.stuck_told && told.stage.name() == "merging");
+    assert_eq!(pass(&told, 9_000).stage.name(), "escalated");
+    let mut led = Led::claimed();
+    led.sees(Event::IssueClosed);
+    let told = pass(&led.0, 1_800);
+    let given_up = pass(&told, 9_000);
+    assert!(given_up.pending.is_empty(), "{:?}", given_up.pending);
+    assert!(after(&given_up, &fact(&given_up, Event::RunEnded, None)).stage.is_ended());
+}
+
+#[test]
+fn the_same_red_head_is_not_charged_again_whatever_the_agent_calls_it() {
+    for phase in [Phase::AwaitingCi, Phase::AwaitingReview] {
+        let mut led = Led::awaiting_ci();
+        led.ci('a', red()).takes().says(phase).pushed('a');
+        assert_eq!((led.stage(), led.0.used.ci_fixes), ("working", 1), "{phase}");
+        assert_eq!(led.told(), [MessageKind::BranchNotReady]);
+    }
+}
+
 /// A journal of the first version, as it was stored. It must fold to the same for ever.
 #[test]
 fn a_journal_of_version_1_folds_as_ever() {

@@ -17,7 +17,15 @@ async fn many_ticks_and_starts_by_hand_at_once_make_one_session() {
         let (ticks, by_hand) = both.await;
         assert!(ticks.iter().all(|output| output.status.success()), "{ticks:#?}");
         let codes: Vec<i32> = by_hand.iter().map(|output| output.status.code().unwrap_or(-1)).collect();
-        assert!(codes.iter().all(|code| [0, 75].contains(code)), "{by_hand:#?}");
+        // One that comes when all is done finds the issue closed.
+        let is_late =
+            |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).contains("issue #1 is closed");
+        let is_told = |output: &std::process::Output| match output.status.code() {
+            Some(0 | 75) => true,
+            Some(1) => is_late(output),
+            _ => false,
+        };
+        assert!(by_hand.iter().all(is_told), "{by_hand:#?}");
         assert!(codes.iter().filter(|code| **code == 0).count() <= 1, "{codes:?}");
         world.expect_merged().await;
     };
