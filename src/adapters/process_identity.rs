@@ -15,7 +15,12 @@ pub fn boot_id() -> Option<String> {
 
 /// Returns the start time of a process in clock ticks since boot; none when there is no such process, or only its remains.
 pub fn start_time(pid: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
+    let folder = Path::new("/proc").join(pid.to_string());
+    // A process that was killed gives its memory back, and with it its command line, some time before it is a zombie.
+    if std::fs::read(folder.join("cmdline")).ok()?.is_empty() {
+        return None;
+    }
+    let text = std::fs::read_to_string(folder.join("stat")).ok()?;
     // The program's name is in parentheses and may hold anything, parentheses too.
     let (_, fields) = text.rsplit_once(')')?;
     let fields: Vec<&str> = fields.split_whitespace().collect();

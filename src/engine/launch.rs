@@ -152,8 +152,7 @@ pub async fn claim_under_lock(
 ) -> Result<Claimed, TickError> {
     let issue = world.forge.issue(number).await?;
     let open_runs = world.store.open_runs(Some(&world.project.name)).await?;
-    let waits_for_slot = matches!(way, Way::Queue | Way::Stranded);
-    if let Some(pause) = pause_after_failure(world, number).await?.filter(|_| waits_for_slot) {
+    if let Some(pause) = pause_after_failure(world, number).await?.filter(|_| way != Way::ByHand) {
         return Ok(Claimed::No { code: "claim_failed_lately", words: pause });
     }
     if way == Way::Accepted {
