@@ -1,6 +1,6 @@
 //! What one attempt needs on disk before tmux is called, and the step that turns the process in the pane into the agent.
 //!
-//! `env` in the attempt's folder (0600) is one JSON document, [`Launch`]: `version`, `run`, `attempt`, `program`, `args`,
+//! `env` in the attempt's folder (0600) is one JSON document, `Launch`: `version`, `run`, `attempt`, `program`, `args`,
 //! `cwd`, and `env` as pairs. It holds everything that the agent is given, so neither tmux nor any argument list carries it.
 //! The push token is not in it: it lies in `push-token`, for the credential helper alone.
 //!
