@@ -94,7 +94,10 @@ async fn scan_one(
     }
     let wanted = Wanted { pull_request: number, head: &head, issue, journaled_green: green };
     match judge_and_merge(world, &wanted).await? {
-        Event::Merged { .. } => {
+        merged @ Event::Merged { .. } => {
+            if let Some(row) = open_run {
+                tell_run(world, row, &merged).await?;
+            }
             report.pull_request(number, "merged", format!("merged at {}", head.short()));
             if issue.is_none() {
                 dispatch::push_mirrors(world).await?;
@@ -104,6 +107,15 @@ async fn scan_one(
         other => report.pull_request(number, "changed", other.kind()),
     }
     Ok(None)
+}
+
+/// Tells the run that leads the pull request, so that what follows the merge does not wait for its next look.
+async fn tell_run(world: &World, row: &RunRow, merged: &Event) -> Result<(), StoreError> {
+    let body = serde_json::to_value(merged)
+        .map_err(|error| StoreError::Failed { message: format!("an input cannot be written: {error}") })?;
+    world.store.put_input(&row.run, "merged", merged.kind(), &body).await?;
+    world.machine.wake_driver(&row.project, row.issue);
+    Ok(())
 }
 
 fn issue_of(pull_request: &PullRequest) -> Option<IssueNumber> {

@@ -21,6 +21,8 @@ pub struct ProcessIdentity {
 pub trait Machine: Send + Sync {
     /// Starts the driver of a run, detached from this process.
     fn launch_driver(&self, project: &ProjectName, issue: IssueNumber, run: &RunId) -> Result<(), LaunchError>;
+    /// Makes the driver of an issue look at once, if one lives: something was queued for it. Only a hint.
+    fn wake_driver(&self, project: &ProjectName, issue: IssueNumber);
     /// Returns this process.
     fn this_process(&self) -> ProcessIdentity;
     /// Returns whether exactly this process lives.
