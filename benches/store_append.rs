@@ -8,7 +8,10 @@
 
 use rig::{
     adapters::store::sqlite::SqliteStore,
-    domain::ids::{Attempt, IssueNumber, ProjectName, RunId, Seq},
+    domain::{
+        ids::{Attempt, IssueNumber, ProjectName, RunId, Seq},
+        repository::RepositoryKey,
+    },
     ports::store::{Append, DriverRow, NewEvent, RunRow, Store},
 };
 use std::{
@@ -165,6 +168,7 @@ async fn append(store: &SqliteStore, number: u64, expected: u64) -> bool {
     let row = RunRow {
         run: run_id(number),
         project: ProjectName::new("widget").unwrap(),
+        repository: RepositoryKey::stored("https://git.example.org/acme/widget"),
         issue: IssueNumber(number),
         title: "an issue with a title of usual length".to_owned(),
         seq: Seq(expected + 1),
@@ -177,6 +181,7 @@ async fn append(store: &SqliteStore, number: u64, expected: u64) -> bool {
         changed_at: now,
         open: true,
         holds_slot: true,
+        usage_limit: None,
     };
     let body = serde_json::json!({ "phase": "awaiting_ci", "head": "a".repeat(40), "attempt": 1 });
     let events = [NewEvent { at: now, kind: "PhaseReported".to_owned(), version: 1, body }];
@@ -186,6 +191,8 @@ async fn append(store: &SqliteStore, number: u64, expected: u64) -> bool {
         events: &events,
         row: &row,
         notices: &[],
+        outgoing: &[],
+        settled_since: None,
         taken_inputs: &[],
         slot_limit: None,
     };

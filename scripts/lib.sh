@@ -40,6 +40,28 @@ need_cargo() {
     exit 1
 }
 
+# The claude program that its tests run; versions differ in their hooks and screens.
+claude_version=2.1.329
+
+# Makes sure that the claude program of that version is in the build folder, from npm, and prints its path.
+install_claude() {
+    local folder program
+    folder=$(target_folder)/claude-$claude_version
+    program=$folder/node_modules/.bin/claude
+    if [ "$("$program" --version 2>/dev/null | cut -d ' ' -f 1)" != "$claude_version" ]; then
+        need node=nodejs npm=npm
+        say "installing claude $claude_version into $folder"
+        mkdir -p -- "$folder"
+        npm install --prefix "$folder" --no-save --no-audit --no-fund --loglevel=error \
+            "@anthropic-ai/claude-code@$claude_version" >&2
+        if [ "$("$program" --version | cut -d ' ' -f 1)" != "$claude_version" ]; then
+            say "$program is not version $claude_version"
+            return 1
+        fi
+    fi
+    printf '%s\n' "$program"
+}
+
 # Prints the folder that cargo builds into.
 target_folder() {
     cargo metadata --locked --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'

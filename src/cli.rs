@@ -1,7 +1,7 @@
 //! The command line: clap types only. What the commands do is in `commands`.
 
 use crate::domain::{
-    ids::{IssueNumber, ProjectName, RunId},
+    ids::{InvalidId, IssueNumber, ProjectName, PullRequestNumber, RunId},
     phase::Phase,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -45,6 +45,50 @@ pub enum Command {
     /// Show the runs: project, issue, stage, age, what each waits for
     #[command(after_help = "Examples:\n  rig status\n  rig status --project widget --all\n  rig status --json")]
     Status(StatusArgs),
+    /// Show an issue's session in this terminal; to look at, unless --write
+    #[command(after_help = "Examples:\n  rig attach 123            Ctrl-b d leaves, the session goes on\n  \
+        rig attach 123 --write    messages to the agent wait meanwhile")]
+    Attach(AttachArgs),
+    /// Show what happened in an issue's newest run, what its driver wrote, what CI said, and its session's screen
+    #[command(after_help = "Examples:\n  rig logs 123\n  rig logs 123 --follow\n  rig logs 123 --pane\n  \
+        rig logs 123 --events --json | jq .entry.kind")]
+    Logs(LogsArgs),
+    /// Send a message to an issue's agent; it is delivered in order, once, when the agent is idle
+    #[command(after_help = "Examples:\n  rig send 123 'use port 8080'\n  cat notes.md | rig send 123 -\n  \
+        rig send 123 --key decision-7 'blue'     once, however often it is repeated")]
+    Send(SendArgs),
+    /// Stop the work on an issue: its session ends, what only the worktree has is kept, the issue goes back to the queue
+    #[command(after_help = "Examples:\n  rig stop 123\n  rig stop 123 --reason 'the plan has changed'")]
+    Stop(StopArgs),
+    /// Try an issue again: one that is blocked or was given back, or one that waits for people
+    #[command(
+        after_help = "Examples:\n  rig retry 123\n  rig retry 123 --fresh     a new attempt, even of a run that works"
+    )]
+    Retry(RetryArgs),
+    /// Show what the agents' models have used: turns, messages and tokens by issue, day and model
+    #[command(after_help = "Examples:\n  rig usage\n  rig usage --since 7d\n  rig usage --issue 123 --json")]
+    Usage(UsageArgs),
+    /// Say in words why rig does or does not do something with an issue or pull request, or what a project waits for
+    #[command(after_help = "Examples:\n  rig why                     what each project waits for\n  \
+        rig why 123                 what was decided about issue or pull request 123, and what would change it\n  \
+        rig why 123 --project widget --json\n\nThe codes are explained in docs/reason-codes.md.")]
+    Why(WhyArgs),
+    /// The lines of the user's crontab that call `rig dev poll` for this root
+    #[command(subcommand)]
+    Cron(CronCommand),
+    /// Show whether a pull request may be merged: every condition, with what was seen
+    #[command(
+        after_help = "Examples:\n  rig gate 45            a pull request\n  rig gate 12            the pull request of an issue\n  \
+        rig gate 12 --json"
+    )]
+    Gate(GateArgs),
+    /// Accept a change of what the gate rests on, which waits for a person; on the forge it is no review
+    #[command(after_help = "Examples:\n  rig approve 12                    what people were asked about\n  \
+        rig approve 12 --head 1f2e3d4c5b  only if it is this commit")]
+    Approve(ApproveArgs),
+    /// Mirrors: repositories that get everything that is merged
+    #[command(subcommand)]
+    Mirror(MirrorCommand),
     /// Show the configuration and where each value comes from
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -57,6 +101,9 @@ pub enum Command {
     /// The embedded forge
     #[command(subcommand)]
     Forge(ForgeCommand),
+    /// The Matrix room in which people are told of runs, and answer
+    #[command(subcommand)]
+    Matrix(MatrixCommand),
     /// Take a lifecycle event of the agent on stdin (called by the agent's hooks)
     #[command(hide = true)]
     Hook(HookArgs),
@@ -80,6 +127,11 @@ pub enum Dev {
     /// Work on one issue, in the foreground, until it is merged or needs a person
     #[command(after_help = "Examples:\n  rig dev agent 123\n  rig dev agent 123 --project widget")]
     Agent(AgentArgs),
+    /// Run the CI of this machine for pull requests that no run leads (ticks start it by themselves)
+    #[command(
+        after_help = "Examples:\n  rig dev check\n  rig dev check 45 --project widget     anew, whatever is known of it"
+    )]
+    Check(CheckArgs),
     /// Switch the dev loop on
     #[command(after_help = "Examples:\n  rig dev start\n  rig dev start --root ~/rig")]
     Start,
@@ -95,6 +147,18 @@ pub struct PollArgs {
 }
 
 #[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// Pull request to check anew [default: all that wait for a check]
+    pub number: Option<PullRequestNumber>,
+    /// Project that it belongs to [default: the only one there is]
+    #[arg(long)]
+    pub project: Option<ProjectName>,
+    /// Leave without a word when another process is at it (given by `rig dev poll`)
+    #[arg(long, hide = true)]
+    pub waiting: bool,
+}
+
+#[derive(Debug, Clone, Args)]
 pub struct AgentArgs {
     /// Number of the issue
     pub issue: IssueNumber,
@@ -104,6 +168,63 @@ pub struct AgentArgs {
     /// Go on with this run only (given by `rig dev poll`)
     #[arg(long, hide = true)]
     pub run: Option<RunId>,
+}
+
+/// Reads a number that issues and pull requests share, as all other numbers are read.
+fn issue_or_pull_request(text: &str) -> Result<u64, InvalidId> {
+    text.parse().map(|IssueNumber(number)| number)
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ApproveArgs {
+    /// Number of the issue, or of its pull request
+    #[arg(value_parser = issue_or_pull_request)]
+    pub number: u64,
+    /// The commit that is meant, or its beginning [default: the one that people were asked about]
+    #[arg(long, value_name = "SHA")]
+    pub head: Option<String>,
+    /// Project that it belongs to [default: the only one that has it]
+    #[arg(long)]
+    pub project: Option<ProjectName>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct GateArgs {
+    /// Number of the pull request, or of the issue that it is for
+    #[arg(value_parser = issue_or_pull_request)]
+    pub number: u64,
+    /// Project that it belongs to [default: the only one there is]
+    #[arg(long)]
+    pub project: Option<ProjectName>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum MirrorCommand {
+    /// Show how far each mirror is, as last seen
+    #[command(after_help = "Examples:\n  rig mirror status\n  rig mirror status --project widget --json")]
+    Status(MirrorStatusArgs),
+    /// Push the primary branch and the tags to the mirrors now; never forced
+    #[command(after_help = "Examples:\n  rig mirror push\n  rig mirror push backup --project widget")]
+    Push(MirrorPushArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct MirrorStatusArgs {
+    /// Project whose mirrors are meant [default: the only one there is]
+    #[arg(long)]
+    pub project: Option<ProjectName>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct MirrorPushArgs {
+    /// Name of a mirror, as in the project's file [default: all]
+    pub name: Option<String>,
+    /// Push to those that are behind, without a word about what ticks tell (given by `rig dev poll`)
+    #[arg(long, hide = true)]
+    pub behind: bool,
+    /// Project whose mirrors are meant [default: the only one there is]
+    #[arg(long)]
+    pub project: Option<ProjectName>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -164,6 +285,133 @@ pub struct StatusArgs {
     /// Ended runs too
     #[arg(long)]
     pub all: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct AttachArgs {
+    /// Number of the issue
+    pub issue: IssueNumber,
+    /// Project that the issue belongs to [default: the only one that has a run of it]
+    #[arg(long)]
+    pub project: Option<ProjectName>,
+    /// Let keys through to the agent
+    #[arg(long)]
+    pub write: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct LogsArgs {
+    /// Number of the issue
+    pub issue: IssueNumber,
+    /// Project that the issue belongs to [default: the only one that has a run of it]
+    #[arg(long)]
+    pub project: Option<ProjectName>,
+    /// Go on with what comes, until the run ends
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Only what happened, from the journal (with other parts: these too)
+    #[arg(long)]
+    pub events: bool,
+    /// Only what the driver wrote
+    #[arg(long)]
+    pub driver: bool,
+    /// Only the logs of CI on this machine
+    #[arg(long)]
+    pub ci: bool,
+    /// Only the session's screen, live or as it was kept last
+    #[arg(long)]
+    pub pane: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct SendArgs {
+    /// Number of the issue
+    pub issue: IssueNumber,
+    /// What to say, up to 64 KiB; `-` reads it from standard input
+    pub text: String,
+    /// Project that the issue belongs to [default: the only one that has a run of it]
+    #[arg(long)]
+    pub project: Option<ProjectName>,
+    /// Name of this message: within a run one with the same name is sent once
+    #[arg(long)]
+    pub key: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct StopArgs {
+    /// Number of the issue
+    pub issue: IssueNumber,
+    /// Project that the issue belongs to [default: the only one that has a run of it]
+    #[arg(long)]
+    pub project: Option<ProjectName>,
+    /// Why, for people
+    #[arg(long, default_value = "")]
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RetryArgs {
+    /// Number of the issue
+    pub issue: IssueNumber,
+    /// Project that the issue belongs to [default: the only one that has a run of it]
+    #[arg(long)]
+    pub project: Option<ProjectName>,
+    /// Begin a new attempt with a new conversation, even if the agent works
+    #[arg(long)]
+    pub fresh: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct UsageArgs {
+    /// Only this issue
+    #[arg(long)]
+    pub issue: Option<IssueNumber>,
+    /// Only the last days, today included, such as 7d
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    pub since: Option<u32>,
+    /// Only this project
+    #[arg(long)]
+    pub project: Option<ProjectName>,
+}
+
+/// Reads a number of days: `7d`, `7` or `2w`.
+fn days(text: &str) -> Result<u32, String> {
+    let (number, factor) = match text.strip_suffix('w') {
+        Some(weeks) => (weeks, 7),
+        None => (text.strip_suffix('d').unwrap_or(text), 1),
+    };
+    let days = number.parse::<u32>().ok().and_then(|number| number.checked_mul(factor));
+    days.filter(|days| (1..=36_500).contains(days))
+        .ok_or_else(|| "a number of days such as 7d, or of weeks such as 2w".into())
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct WhyArgs {
+    /// Number of an issue or pull request [default: the project as a whole]
+    pub number: Option<IssueNumber>,
+    /// Only this project [default: all]
+    #[arg(long, env = "RIG_PROJECT", hide_env_values = true)]
+    pub project: Option<ProjectName>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CronCommand {
+    /// Write or renew this root's lines; all other lines stay as they are
+    #[command(
+        after_help = "Examples:\n  rig cron install --dry-run      see what would be written\n  rig cron install\n  \
+        rig cron install --root ~/rig"
+    )]
+    Install {
+        /// Print the lines and what else is needed, and write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Print this root's lines as they stand in the crontab
+    #[command(after_help = "Examples:\n  rig cron show\n  rig cron show --json")]
+    Show,
+    /// Take this root's lines away
+    #[command(after_help = "Examples:\n  rig cron remove\n  rig cron remove --root ~/rig")]
+    Remove,
 }
 
 #[derive(Debug, Subcommand)]
@@ -227,10 +475,72 @@ pub struct ForgeServeArgs {
     pub new_token: Vec<String>,
 }
 
+#[derive(Debug, Subcommand)]
+pub enum MatrixCommand {
+    /// Log in once, by password; the token and the keys are kept below state/matrix
+    #[command(
+        after_help = "Examples:\n  rig matrix login                          asks for the password, or reads it from stdin\n  \
+        rig matrix login --new-device             when the old one was lost"
+    )]
+    Login(MatrixLoginArgs),
+    /// Show how the account stands: who it is, the room, its members, its encryption, what it may send
+    #[command(after_help = "Examples:\n  rig matrix check\n  rig matrix check --project widget --json")]
+    Check(MatrixProjectArgs),
+    /// Be the bridge between runs and their rooms; started by rig itself when there is something to send
+    #[command(
+        after_help = "Examples:\n  rig matrix run                            until interrupted, as a service does"
+    )]
+    Run(MatrixRunArgs),
+    /// Send a message into the project's room, by the way that all messages go
+    #[command(after_help = "Examples:\n  rig matrix send 'hello from rig'\n  rig matrix send --project widget 'hello'")]
+    Send(MatrixSendArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct MatrixLoginArgs {
+    /// Project whose account this is [default: the only one that has a room]
+    #[arg(long)]
+    pub project: Option<ProjectName>,
+    /// Account, such as @rig:example.org [default: `matrix.bot_user` of the project]
+    #[arg(long)]
+    pub user: Option<String>,
+    /// Name under which the device is shown to others
+    #[arg(long, default_value = "rig")]
+    pub device_name: String,
+    /// Log in although a device is logged in, whose keys are then left aside
+    #[arg(long)]
+    pub new_device: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct MatrixProjectArgs {
+    /// Project whose room this is about [default: all that have one]
+    #[arg(long)]
+    pub project: Option<ProjectName>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct MatrixRunArgs {
+    /// End when nothing is to be sent or waited for (given by rig itself)
+    #[arg(long, hide = true)]
+    pub while_needed: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct MatrixSendArgs {
+    /// Project whose room the message is for [default: the only one that has a room]
+    #[arg(long)]
+    pub project: Option<ProjectName>,
+    /// The message
+    pub text: String,
+}
+
 #[derive(Debug, Clone, Args)]
 pub struct HookArgs {
-    /// Name of the hook event, such as Stop
+    /// Name of the hook event, such as Stop, or `pre-tool-use`
     pub event: String,
+    /// What the session is confined to, for `pre-tool-use`
+    pub guard: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]

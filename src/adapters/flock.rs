@@ -3,7 +3,7 @@
 //! file (a loser could remove the winner's), probing who holds one, and trust in a process id written somewhere.
 
 use crate::{
-    domain::ids::RepositoryPath,
+    domain::{ids::RepositoryPath, repository::normal_url},
     ports::lock::{Held, LockError, LockName, Locks},
 };
 use async_trait::async_trait;
@@ -42,6 +42,9 @@ impl FlockLocks {
             LockName::Dispatch => "dispatch".to_owned(),
             LockName::Merge => "merge".to_owned(),
             LockName::Notices => "notices".to_owned(),
+            LockName::Channels => "channels".to_owned(),
+            LockName::Checks => "checks".to_owned(),
+            LockName::Mirror(digest) => format!("mirror-{digest:016x}"),
             LockName::Run(issue) => format!("run-{}", issue.0),
         })
     }
@@ -113,6 +116,46 @@ impl Drop for HeldFlock {
     }
 }
 
+/// A lock on one file, for its holder's life.
+#[derive(Debug)]
+pub struct FileLock(#[expect(dead_code, reason = "it is held, not looked at")] HeldFlock);
+
+impl FileLock {
+    /// Takes the lock, waiting for it without blocking the thread.
+    pub async fn take_within(path: &Path, wait: Duration) -> io::Result<Self> {
+        let deadline = Instant::now() + wait;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            if let Some(lock) = Self::attempt(path)? {
+                return Ok(lock);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let words = format!("another process has held {} for over {} s", path.display(), wait.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, words));
+            }
+            sleep(pause.min(left)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Tries once. `None` means that another holds it.
+    pub fn attempt(path: &Path) -> io::Result<Option<Self>> {
+        loop {
+            let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+            match fs2::FileExt::try_lock_exclusive(&file) {
+                Ok(()) => {}
+                Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            if is_at(&file, path)? {
+                return Ok(Some(Self(HeldFlock::new(file))));
+            }
+        }
+    }
+}
+
 /// Returns whether the file is still the one at the path; a lock on one that was removed would exclude nobody.
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let held = file.metadata()?;
@@ -127,20 +170,6 @@ fn folder_name(forge_url: &str, repository: &RepositoryPath) -> String {
     let key = format!("{}\n{}", normal_url(forge_url), repository.to_string().to_lowercase());
     let digits = Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     digits[..HASH_DIGITS].to_owned()
-}
-
-/// Returns one spelling for all of a forge's base URLs: scheme and host in lower case, no port that the scheme implies, no slash at the end.
-fn normal_url(url: &str) -> String {
-    let url = url.trim().trim_end_matches('/');
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let (host, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-    let (scheme, host) = (scheme.to_lowercase(), host.to_lowercase());
-    let implied_port = match scheme.as_str() {
-        "https" => ":443",
-        "http" => ":80",
-        _ => "",
-    };
-    format!("{scheme}://{}{path}", host.strip_suffix(implied_port).unwrap_or(&host))
 }
 
 #[cfg(test)]
@@ -221,6 +250,18 @@ mod tests {
         assert!(!waiter.is_finished());
         drop(held);
         waiter.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_lock_of_a_file_is_waited_for_so_long_and_no_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("one.lock");
+        let held = FileLock::attempt(&path).unwrap().unwrap();
+        let error = FileLock::take_within(&path, Duration::from_millis(20)).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+        // On one thread: it is let go only if the waiter lets others run.
+        let (taken, ()) = tokio::join!(FileLock::take_within(&path, Duration::from_secs(60)), async { drop(held) });
+        taken.unwrap();
     }
 
     #[tokio::test]

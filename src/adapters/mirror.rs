@@ -21,11 +21,11 @@ pub(super) async fn push(workspace: &GitWorkspace, name: &str, url: &str, commit
     workspace.ensure_for_mirror(commit).await?;
     let primary = workspace.primary_ref();
     let what = format!("pushing to mirror `{name}` ({})", command::address(url));
-    let before = match workspace.mirror_tip(url).await {
+    let before = match workspace.mirror_tip(name, url).await {
         Ok(tip) => tip,
         Err(error) => return Ok(MirrorPush::Failed(format!("{what}: {error}"))),
     };
-    let call = workspace.mirror_call(url).timeout(workspace.transfer_limit(before.is_none()));
+    let call = workspace.mirror_call(name, url).timeout(workspace.transfer_limit(before.is_none()));
     let call = call.args(["push", "--porcelain", "--no-verify", "--end-of-options"]);
     let call = call.arg(command::address(url)).arg(format!("{commit}:{primary}")).arg("refs/tags/*:refs/tags/*");
     let output = match call.run().await {
@@ -41,7 +41,7 @@ pub(super) async fn push(workspace: &GitWorkspace, name: &str, url: &str, commit
         return Ok(MirrorPush::Failed(format!("{what}: {}", command::brief(&output.error_text()))));
     }
     if rejected.iter().any(|pushed| pushed.name == primary && is_divergence(pushed.why)) {
-        return Ok(judge_branch(workspace, url, commit, &what).await);
+        return Ok(judge_branch(workspace, (name, url), commit, &what).await);
     }
     let told: Vec<String> = rejected.iter().map(|pushed| format!("{} {}", pushed.name, pushed.why)).collect();
     let told = format!("{what}: {}", command::brief(&told.join(", ")));
@@ -51,8 +51,8 @@ pub(super) async fn push(workspace: &GitWorkspace, name: &str, url: &str, commit
 }
 
 /// Tells a mirror that another push has taken further along the primary branch from one that has gone its own way.
-async fn judge_branch(workspace: &GitWorkspace, url: &str, commit: &Sha, what: &str) -> MirrorPush {
-    match workspace.mirror_tip(url).await {
+async fn judge_branch(workspace: &GitWorkspace, (name, url): (&str, &str), commit: &Sha, what: &str) -> MirrorPush {
+    match workspace.mirror_tip(name, url).await {
         Ok(Some(tip)) => match workspace.is_on_the_way(commit, &tip).await {
             Ok(true) => MirrorPush::At(tip),
             Ok(false) => MirrorPush::Diverged(format!(

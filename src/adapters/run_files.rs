@@ -6,8 +6,9 @@ use super::{
         file::{Observed, look, read_phase},
     },
     session::{
-        files::{make_private_folder, open_regular, remove_if_there, write_private},
+        files::{make_private_folder, open_regular, read_bounded, remove_if_there, write_private},
         hooks::read_hooks,
+        last_write,
     },
 };
 use crate::{
@@ -19,6 +20,7 @@ use crate::{
     },
 };
 use async_trait::async_trait;
+use jiff::Timestamp;
 use std::{
     io::{self, Read},
     path::{Path, PathBuf},
@@ -32,6 +34,8 @@ use tokio::{
 
 /// Most that is read of a summary or of notes: what fits into a pull request and a prompt.
 const TEXT_BYTES: u64 = 64 * 1024;
+/// Size from which on the log of setting up begins anew: some full outputs.
+const SETUP_LOG_BYTES: u64 = 8 * 1024 * 1024;
 /// Time for which a text that may be half a writing must stay the same before it is judged: a shell that writes two lines
 /// with two commands is done by then, and nobody waits for long.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -71,6 +75,10 @@ impl LocalRunFiles {
             again_at: Mutex::default(),
             again_moved: Notify::new(),
         })
+    }
+
+    fn typed_file(&self, id: &EffectId) -> PathBuf {
+        self.folder.inbox().join(format!("{id}.typed"))
     }
 
     fn told_file(&self, attempt: Attempt) -> PathBuf {
@@ -186,6 +194,10 @@ impl RunFiles for LocalRunFiles {
         Ok(read)
     }
 
+    fn transcript_written(&self, attempt: Attempt) -> Option<Timestamp> {
+        last_write::of_transcript(&self.folder.hooks(&self.run), &self.run, attempt)
+    }
+
     fn summary(&self, attempt: Attempt) -> String {
         read_text(&self.folder.attempt(attempt).summary())
     }
@@ -194,10 +206,30 @@ impl RunFiles for LocalRunFiles {
         read_text(&self.folder.scratch())
     }
 
+    fn note_set_up(&self, text: &str) -> RunFilesResult<()> {
+        let path = self.folder.setup_log();
+        let before = read_bounded(&path, SETUP_LOG_BYTES).unwrap_or_default();
+        put(&path, &[&before, text.trim_end().as_bytes(), b"\n"].concat())
+    }
+
     fn put_message(&self, id: &EffectId, text: &str) -> RunFilesResult<PathBuf> {
         let path = self.folder.inbox().join(format!("{id}.md"));
         put(&path, text.as_bytes())?;
         Ok(path)
+    }
+
+    fn note_typed(&self, id: &EffectId, attempt: Attempt, at: Timestamp) -> RunFilesResult<()> {
+        put(&self.typed_file(id), format!("{attempt} {at}\n").as_bytes())
+    }
+
+    fn typed_at(&self, id: &EffectId, attempt: Attempt) -> Option<Timestamp> {
+        let text = read_text(&self.typed_file(id));
+        let (typed_in, at) = text.trim().split_once(' ')?;
+        (typed_in == attempt.to_string()).then(|| at.parse().ok()).flatten()
+    }
+
+    fn put_screen(&self, attempt: Attempt, text: &str) -> RunFilesResult<()> {
+        put(&self.folder.attempt(attempt).screen(), text.as_bytes())
     }
 
     fn remember_told(&self, attempt: Attempt, told: &[EffectId]) -> RunFilesResult<Vec<EffectId>> {
@@ -316,7 +348,7 @@ mod tests {
         }
         assert!(files.phases(Attempt(1)).unwrap().is_empty() && files.is_settled(Attempt(1)));
         assert_eq!(files.hooks(0).unwrap(), HooksRead::default());
-        assert_eq!(files.summary(Attempt(1)) + &files.scratch(), "");
+        assert_eq!(files.summary(Attempt(1)) + files.scratch().as_str(), "");
         let id = EffectId { run: files.run.clone(), seq: Seq(1), index: 0 };
         for _ in 0..2 {
             assert_eq!(files.remember_told(Attempt(1), std::slice::from_ref(&id)).unwrap(), std::slice::from_ref(&id));

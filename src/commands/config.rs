@@ -77,6 +77,7 @@ fn secret_state(setting: &Setting, environment: &Environment) -> Option<String> 
 fn check(context: &Context) -> CommandResult {
     let root = context.root()?;
     let explained = config::explain(&root, None).map_err(load_failure)?;
+    let environment = Environment::of_process().with_file(&root).unwrap_or_default();
     let printer = &context.printer;
     if explained.is_empty() {
         printer.talk(format!("no project in {}", root.projects_dir().display()));
@@ -88,13 +89,32 @@ fn check(context: &Context) -> CommandResult {
         for key in &project.unused_keys {
             printer.talk(format!("note: {}: {key} is accepted, but not acted on by this version", project.project));
         }
+        let missing = missing_copies(project, &environment);
+        for entry in &missing {
+            printer.talk(format!(
+                "note: {}: `agent.copy_files` names {entry}, which is not in `repo_root`",
+                project.project
+            ));
+        }
         tell(printer, project);
         printer.json(&json!({
             "project": project.project, "file": project.file, "enabled": project.enabled,
-            "ok": project.problems.is_empty(), "unused_keys": project.unused_keys, "problems": project.problems,
+            "ok": project.problems.is_empty(), "unused_keys": project.unused_keys, "missing_copies": missing,
+            "problems": project.problems,
         }));
     }
     Ok(exit_for(printer, &explained))
+}
+
+/// Returns the entries of `copy_files` that worktrees would begin without. No error: they may come later.
+fn missing_copies(project: &Explained, environment: &Environment) -> Vec<String> {
+    let value = |path: &str| project.settings.iter().find(|setting| setting.key.path() == path)?.value.as_ref();
+    let (Some(Value::Text(checkout)), Some(Value::List(entries))) = (value("repo_root"), value("agent.copy_files"))
+    else {
+        return Vec::new();
+    };
+    let checkout = environment.expand(checkout);
+    entries.iter().filter(|entry| !checkout.join(entry).exists()).cloned().collect()
 }
 
 fn tell(printer: &Printer, project: &Explained) {

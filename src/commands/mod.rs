@@ -1,13 +1,28 @@
 //! One file per subcommand: arguments -> engine or query -> Printer. Owns nothing else.
 
+pub mod approve;
+pub mod attach;
+pub mod check;
 pub mod config;
+pub mod cron;
 pub mod demo;
 pub mod dev;
 pub mod forge;
+pub mod gate;
+mod handle;
+mod last_tick;
+pub mod logs;
+pub mod matrix;
+pub mod mirror;
 pub mod phase;
+pub mod retry;
+pub mod send;
 pub mod session;
 pub mod status;
+pub mod stop;
 pub mod switch;
+pub mod usage;
+pub mod why;
 pub mod wire;
 mod words;
 
@@ -33,13 +48,26 @@ pub fn run(cli: Cli) -> Exit {
     let result = match cli.command {
         Command::Dev(Dev::Poll(args)) => dev::poll(&context, args),
         Command::Dev(Dev::Agent(args)) => dev::agent(&context, args),
+        Command::Dev(Dev::Check(args)) => check::run(&context, &args),
         Command::Dev(Dev::Start) => switch::start(&context),
         Command::Dev(Dev::Stop) => switch::stop(&context),
         Command::Phase(command) => phase::run(&context, command),
         Command::Status(args) => status::run(&context, args),
+        Command::Attach(args) => attach::run(&context, args),
+        Command::Logs(args) => logs::run(&context, args),
+        Command::Send(args) => send::run(&context, args),
+        Command::Stop(args) => stop::run(&context, args),
+        Command::Retry(args) => retry::run(&context, args),
+        Command::Usage(args) => usage::run(&context, args),
+        Command::Why(args) => why::run(&context, args),
+        Command::Cron(command) => cron::run(&context, command),
+        Command::Approve(args) => approve::run(&context, args),
+        Command::Gate(args) => gate::run(&context, args),
+        Command::Mirror(command) => mirror::run(&context, command),
         Command::Config(command) => config::run(&context, command),
         Command::Demo(args) => demo::run(&context, args),
         Command::Forge(command) => forge::run(&context, command),
+        Command::Matrix(command) => matrix::run(&context, command),
         Command::Hook(args) => session::hook(&context, args),
         Command::SessionExec(args) => session::exec(&context, args),
         Command::Credential(args) => session::credential(&context, args),

@@ -13,6 +13,7 @@ use crate::{
     domain::{
         ids::{Attempt, IssueNumber, ProjectName, Seq},
         phase::{PhaseReport, PhaseText},
+        run::{Run, Step, begin, step},
     },
     engine::resume,
     output::{Exit, Failure, Printer},
@@ -126,8 +127,21 @@ async fn log(context: &Context, target: &PhaseTarget) -> CommandResult {
     }
     let mut rows = Vec::new();
     for run in &runs {
+        let mut led: Option<Run> = None;
         for event in store.events(&run.run, Seq(0)).await.map_err(failure)? {
-            let words = words::of(&resume::read(&event).map_err(failure)?.event).map(|(_, words)| words);
+            let fact = resume::read(&event).map_err(failure)?;
+            let after = match &led {
+                None => begin(&run.run, &fact).map(|(begun, _)| begun),
+                Some(before) => match step(before, &fact) {
+                    Step::Moved { run, .. } => Some(*run),
+                    Step::Ignored(_) => None,
+                },
+            };
+            let words = match &after {
+                Some(after) => words::with_consequences(led.as_ref(), &fact.event, after),
+                None => words::of(&fact.event).map(|(_, words)| words),
+            };
+            led = after.or(led);
             let at = format!("{:.0}", event.at);
             rows.extend(words.map(|words| vec![at, event.seq.to_string(), event.kind.clone(), words]));
             context.printer.json(&event);

@@ -2,18 +2,22 @@
 
 use super::{CommandResult, Context};
 use crate::{
-    adapters::session::{claude, credential, hooks, launch, stand_in},
+    adapters::session::{claude, credential, guard, hooks, launch, stand_in},
     cli,
     output::{Exit, Failure},
 };
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
+use std::path::Path;
 
 /// `rig hook EVENT`: records a lifecycle event. It never stands in the agent's way: whatever goes wrong is told on stderr,
 /// and the exit code stays 0, because another one would be shown to the agent or stop it.
 pub fn hook(context: &Context, args: cli::HookArgs) -> CommandResult {
-    if !claude::LIFECYCLE_EVENTS.contains(&args.event.as_str()) {
-        let known = claude::LIFECYCLE_EVENTS.join(", ");
+    if args.event == guard::EVENT {
+        return pre_tool_use(context, args.guard.as_deref());
+    }
+    if !claude::all_events().any(|event| event == args.event) {
+        let known = claude::all_events().collect::<Vec<_>>().join(", ");
         return Err(Failure::new(Exit::Usage, format!("`{}` is no lifecycle event; known are {known}", args.event)));
     }
     let payload = hooks::read_payload(std::io::stdin().lock());
@@ -28,6 +32,26 @@ pub fn hook(context: &Context, args: cli::HookArgs) -> CommandResult {
         }
     }
     context.printer.raw(hooks::reminder(&args.event, &payload));
+    Ok(Exit::Ok)
+}
+
+/// `rig hook pre-tool-use FILE`: refuses what the agent may not do, with the reason on stdout; silence lets it pass. Here
+/// every failure refuses, by the exit code that the agent's program takes for a refusal.
+fn pre_tool_use(context: &Context, file: Option<&Path>) -> CommandResult {
+    let printer = context.printer;
+    std::thread::spawn(move || {
+        std::thread::sleep(guard::PATIENCE);
+        printer.talk("rig's guard did not come to an end, so it refuses this; try something simpler");
+        std::process::exit(Exit::Usage as i32);
+    });
+    let Some(file) = file else {
+        return Err(Failure::new(Exit::Usage, "`rig hook pre-tool-use` needs the file of the session's guard"));
+    };
+    if let Some(reason) = guard::refusal(file, std::io::stdin().lock()) {
+        printer
+            .data(&guard::answer(&reason))
+            .map_err(|error| Failure::new(Exit::Usage, format!("{reason} ({error})")))?;
+    }
     Ok(Exit::Ok)
 }
 

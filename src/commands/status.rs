@@ -1,16 +1,24 @@
 //! `rig status`: what rig is doing. Reads the store and the switch, asks neither the forge nor for a token.
 
-use super::{CommandResult, Context, load_failure, runtime, switch, wire};
+use super::{CommandResult, Context, load_failure, runtime, switch, usage as usage_command, wire};
 use crate::{
     cli::StatusArgs,
     config::{self, LoadError, Root},
-    domain::ids::ProjectName,
+    domain::{
+        ids::{ProjectName, RunId, Seq},
+        run::fold,
+        usage::{self, Usage},
+    },
+    engine::{deliver::WRITER_IDLE, resume},
     output::{Exit, Failure, Printer},
-    ports::store::{DriverRow, MirrorRow, RunRow, Store},
+    ports::{
+        session::{SessionName, Sessions},
+        store::{DriverRow, MirrorRow, RunRow, Store},
+    },
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most runs that `--all` shows: what fits on a few screens.
 const MOST_RUNS: u32 = 200;
@@ -20,7 +28,13 @@ const STALE_AFTER_SECS: i64 = 5 * 60;
 /// What the store says, at one moment.
 struct Seen {
     runs: Vec<(RunRow, Driver)>,
+    /// The systemd scopes of the drivers that have one, by their runs.
+    scopes: BTreeMap<RunId, String>,
     behind: Vec<MirrorRow>,
+    /// What the agents' models have used, by run.
+    used: BTreeMap<RunId, Vec<Usage>>,
+    /// Messages that wait while a person writes in a session, by run.
+    held_up: BTreeMap<RunId, usize>,
 }
 
 /// How the process that leads a run is.
@@ -73,11 +87,32 @@ async fn read(store: &dyn Store, root: &Root, args: &StatusArgs, now: Timestamp)
         let mirrors = store.mirrors(&name).await.map_err(failed)?;
         behind.extend(mirrors.into_iter().filter(|mirror| !mirror.error.is_empty()));
     }
+    let scopes = drivers.iter().filter_map(|row| Some((row.run.clone(), wire::driver_scope(row)?))).collect();
     let with_driver = |run: RunRow| {
         let driver = Driver::of(drivers.iter().find(|driver| driver.run == run.run), now, wire::driver_lives);
         (run, driver)
     };
-    Ok(Seen { runs: runs.into_iter().map(with_driver).collect(), behind })
+    let held_up = held_up(store, root, &runs).await;
+    let used = usage_command::by_run(store, None).await?;
+    Ok(Seen { runs: runs.into_iter().map(with_driver).collect(), scopes, behind, used, held_up })
+}
+
+/// Counts the messages that wait because somebody writes in the session; nearly always nobody does.
+async fn held_up(store: &dyn Store, root: &Root, runs: &[RunRow]) -> BTreeMap<RunId, usize> {
+    let sessions = wire::any_sessions(root);
+    let mut held_up = BTreeMap::new();
+    for run in runs.iter().filter(|run| run.open && run.attempt.0 > 0) {
+        let name = SessionName { project: run.project.clone(), issue: run.issue };
+        let idle = sessions.writer_idle(&name).await.ok().flatten();
+        if idle.is_none_or(|idle| idle >= WRITER_IDLE) {
+            continue;
+        }
+        let events = store.events(&run.run, Seq(0)).await.unwrap_or_default();
+        let facts: Vec<_> = events.iter().filter_map(|event| resume::read(event).ok()).collect();
+        let waiting = fold(&run.run, &facts).map_or(0, |run| run.messages().count());
+        held_up.insert(run.run.clone(), waiting);
+    }
+    held_up
 }
 
 /// A name that neither a file nor a run knows is a slip of the pen, not an empty table.
@@ -117,9 +152,21 @@ fn print(printer: &Printer, seen: &Seen, all: bool, now: Timestamp) {
     if seen.runs.is_empty() {
         printer.line(if all { "no run yet" } else { "no open run (--all shows those that ended)" });
     } else {
-        let header = ["PROJECT", "ISSUE", "STAGE", "AGE", "ATTEMPT", "PR", "DRIVER", "WAITS FOR", "TITLE"];
-        let rows: Vec<_> = seen.runs.iter().map(|(run, driver)| row(run, *driver, now)).collect();
+        let header = ["PROJECT", "ISSUE", "STAGE", "AGE", "ATTEMPT", "PR", "DRIVER", "TOKENS", "WAITS FOR", "TITLE"];
+        let rows: Vec<_> =
+            seen.runs.iter().map(|(run, driver)| row(run, *driver, seen.used.get(&run.run), now)).collect();
         printer.table(&header, &rows);
+    }
+    for (run, _) in &seen.runs {
+        if let Some(waiting) = seen.held_up.get(&run.run) {
+            let messages = match waiting {
+                0 => "messages to the agent wait until they leave".to_owned(),
+                1 => "1 message to the agent waits".to_owned(),
+                more => format!("{more} messages to the agent wait"),
+            };
+            printer
+                .line(format!("somebody writes in the session of issue {} ({}): {messages}", run.issue, run.project));
+        }
     }
     for mirror in &seen.behind {
         let at =
@@ -133,7 +180,7 @@ fn print(printer: &Printer, seen: &Seen, all: bool, now: Timestamp) {
     }
 }
 
-fn row(run: &RunRow, driver: Driver, now: Timestamp) -> Vec<String> {
+fn row(run: &RunRow, driver: Driver, used: Option<&Vec<Usage>>, now: Timestamp) -> Vec<String> {
     let number = run.pull_request.map_or_else(|| "-".to_owned(), |number| number.to_string());
     vec![
         run.project.to_string(),
@@ -143,6 +190,7 @@ fn row(run: &RunRow, driver: Driver, now: Timestamp) -> Vec<String> {
         run.attempt.to_string(),
         number,
         if run.open { driver.words() } else { "-".to_owned() },
+        used.map_or_else(|| "-".to_owned(), |used| usage_command::short(usage::sum(used).0.total())),
         if run.open { plain(&run.waits_for) } else { "-".to_owned() },
         plain(&run.title),
     ]
@@ -152,6 +200,11 @@ fn print_json(printer: &Printer, root: &Root, on: bool, seen: Option<&Seen>, now
     let runs: Vec<Value> = seen.map_or_else(Vec::new, |seen| {
         let document = |(run, driver): &(RunRow, Driver)| {
             let mut document = json!(run);
+            let used = seen.used.get(&run.run).map(usage::sum);
+            document["usage"] = json!(used.map(|(tokens, messages, turns)| {
+                json!({ "turns": turns, "messages": messages, "tokens": tokens })
+            }));
+            document["messages_held_up"] = json!(seen.held_up.get(&run.run));
             document["age_secs"] = json!(seconds_between(run.claimed_at, now));
             document["driver"] = match driver {
                 Driver::Alive => json!("alive"),
@@ -159,6 +212,7 @@ fn print_json(printer: &Printer, root: &Root, on: bool, seen: Option<&Seen>, now
                 Driver::Gone => json!("gone"),
                 Driver::None => json!("none"),
             };
+            document["driver_scope"] = json!(seen.scopes.get(&run.run));
             document
         };
         seen.runs.iter().map(document).collect()
@@ -169,17 +223,17 @@ fn print_json(printer: &Printer, root: &Root, on: bool, seen: Option<&Seen>, now
 }
 
 /// Titles come from the forge: a control character in one must not reach the terminal.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let one_line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     one_line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn seconds_between(earlier: Timestamp, later: Timestamp) -> i64 {
+pub(super) fn seconds_between(earlier: Timestamp, later: Timestamp) -> i64 {
     (later.as_second() - earlier.as_second()).max(0)
 }
 
 /// Returns a length of time in its two largest units.
-fn age(secs: i64) -> String {
+pub(super) fn age(secs: i64) -> String {
     match secs {
         ..60 => format!("{secs}s"),
         60..3_600 => format!("{}m", secs / 60),
@@ -191,7 +245,6 @@ fn age(secs: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::RunId;
 
     #[test]
     fn a_driver_is_what_its_process_and_its_beat_say() {

@@ -1,41 +1,56 @@
 //! The one place that builds adapters for the commands.
 
+mod chat;
+
+pub use chat::{
+    LoggedIn, RoomReport, bridge_failure, bridge_last_failure, bridge_lock, bridge_wake, bridges, matrix_check,
+    matrix_login,
+};
+
 use crate::{
     adapters::{
-        ci::{ForgeStatusCi, ForgeStatusPlan, LocalCi, LocalCiPlan, NoCi},
+        ci::{ForgeStatusCi, ForgeStatusPlan, LocalCi, LocalCiPlan, NoCi, WoodpeckerCi, WoodpeckerPlan},
+        ci_breaks::BreakFiles,
+        crontab::UserCrontab,
         flock::FlockLocks,
         forge::Gitea,
         git::{GitPlan, GitWorkspace, NETWORK_TIMEOUT},
         machine::LocalMachine,
+        notify::{NotifyCommand, Webhook},
         process_identity,
         run_files::LocalRunFiles,
         session::{
             claude::ClaudeAgent,
+            command::CommandAgent,
             tmux::{TmuxPlace, TmuxSessions},
         },
         store::sqlite::SqliteStore,
         system_clock::SystemClock,
+        transcripts::Transcripts,
     },
     config::{
-        Root,
+        self, Root,
         secrets::known_values,
-        settings::{CiProvider, Project},
+        settings::{AgentKind, CiProvider, Project},
     },
     domain::{
+        chat::Channel,
         ids::{IssueNumber, ProjectName, RunId},
         redact::{Redactor, SecretText},
     },
-    engine::World,
+    engine::{World, world::Senders},
     output::{
         Exit, Failure,
         logging::{LogError, Logging},
     },
     ports::{
+        allowance::Allowance,
         ci::Ci,
+        crontab::Crontab,
         forge::Forge,
         launch::Machine,
         run_files::RunFiles,
-        store::{DriverRow, Store, StoreError},
+        store::{DriverRow, Store, StoreError, StoreResult},
         workspace::Workspace,
     },
 };
@@ -70,6 +85,11 @@ pub fn driver_lives(driver: &DriverRow) -> bool {
     process_identity::lives(driver)
 }
 
+/// Returns the systemd scope that keeps the process that leads a run alive; none where it has only a session of its own.
+pub fn driver_scope(driver: &DriverRow) -> Option<String> {
+    process_identity::scope(driver.pid).filter(|_| driver_lives(driver))
+}
+
 /// Returns what a failing store is to people.
 pub fn store_failure(error: &StoreError) -> Failure {
     let (exit, hint) = match error {
@@ -78,6 +98,7 @@ pub fn store_failure(error: &StoreError) -> Failure {
             (Exit::User, "check that the state folder is writable and its disk is not full")
         }
         StoreError::Damaged { .. } => (Exit::Internal, "keep a copy of state/rig.db before anything else"),
+        StoreError::RunEnded { .. } => (Exit::User, "rig retry begins another run"),
         StoreError::Conflict { .. } | StoreError::AlreadyOpen { .. } | StoreError::NoSlot { .. } => (Exit::Held, ""),
         StoreError::Failed { .. } => (Exit::Internal, "try again; if it stays, look at state/rig.db and its disk"),
     };
@@ -88,7 +109,25 @@ pub fn store_failure(error: &StoreError) -> Failure {
 pub async fn store(root: &Root) -> Result<Arc<dyn Store>, Failure> {
     root.ensure_state().map_err(super::root_failure)?;
     let store = SqliteStore::open(&root.database(), &host()).await.map_err(|error| store_failure(&error))?;
+    name_repositories(root, &store).await.map_err(|error| store_failure(&error))?;
     Ok(Arc::new(store))
+}
+
+/// Returns a new id that nothing else has.
+pub fn new_id() -> String {
+    ulid::Ulid::new().to_string()
+}
+
+/// Writes down which repository the runs of an older rig work on, so that no project of the same one begins them again.
+async fn name_repositories(root: &Root, store: &dyn Store) -> StoreResult<()> {
+    let open = store.open_runs(None).await?;
+    if open.iter().all(|row| !row.repository.is_unknown()) {
+        return Ok(());
+    }
+    for project in config::load(root, &[]).projects {
+        store.name_repository(&project.name, &project.key()).await?;
+    }
+    Ok(())
 }
 
 /// Returns the absolute path of this program, as tmux, git and cron can call it.
@@ -145,34 +184,95 @@ pub fn redactor(root: &Root, projects: &[Project]) -> Redactor {
 
 /// Connects one project with everything outside.
 pub async fn world(root: &Root, project: Project, store: Arc<dyn Store>) -> Result<World, Failure> {
+    bounded_world(root, project, store, Allowance::default()).await
+}
+
+/// Connects one project with everything outside, for a process that may ask only so much of the forge.
+pub async fn bounded_world(
+    root: &Root,
+    project: Project,
+    store: Arc<dyn Store>,
+    allowance: Allowance,
+) -> Result<World, Failure> {
     let rig = this_program()?;
     let redactor = Arc::new(redactor(root, std::slice::from_ref(&project)));
-    let forge = forge(&project)?;
-    let workspace: Arc<dyn Workspace> = Arc::new(workspace(root, &project));
-    let ci = ci(root, &project, &redactor, workspace.clone(), forge.clone());
-    let sessions = TmuxSessions::new(
-        TmuxPlace::named(tmux_socket(root)),
-        rig.clone(),
-        root.path().to_owned(),
-        ClaudeAgent {
-            command: project.agent.command.clone(),
-            args: project.agent.args.clone(),
-            model: project.agent.model.clone(),
-        },
-    );
+    let allowance = Arc::new(allowance);
+    let forge: Arc<dyn Forge> =
+        Arc::new(bot_forge(&project)?.pausing_in(pause_file(root, &project)).within(allowance.clone()));
+    let workspace: Arc<dyn Workspace> = Arc::new(workspace(root, &project, &redactor));
+    let ci = ci(root, &project, &redactor, workspace.clone(), forge.clone())?;
+    let sessions = sessions(root, &project, rig.clone())?;
     Ok(World {
         root: root.clone(),
         root_id: root_id(root)?,
         forge,
         ci,
+        ci_breaks: Arc::new(BreakFiles::new(host_folder()?.join("ci-breaks"))),
+        ci_files: crate::domain::gate::ci_files(&project.ci.command, crate::adapters::shell_parse::parse),
         sessions: Arc::new(sessions),
         workspace,
-        locks: Arc::new(FlockLocks::new(&lock_folder()?, &project.forge_url, &project.repository)),
+        locks: Arc::new(FlockLocks::new(&host_folder()?.join("locks"), &project.forge_url, &project.repository)),
+        outbox: store.clone(),
+        senders: senders(&project)?,
         store,
+        usage: Arc::new(Transcripts::new(&[agents_folder(&project), root.state_dir().join("claude")])),
         clock: Arc::new(SystemClock::default()),
         machine: machine(root, rig),
         redactor,
+        allowance,
         project: Arc::new(project),
+    })
+}
+
+/// Connects the channels of a project that need no process of their own.
+fn senders(project: &Project) -> Result<Senders, Failure> {
+    let notify = &project.notify;
+    let mut senders = Senders::new();
+    if let Some(url) = &notify.webhook {
+        let webhook = Webhook::new(url, notify.webhook_secret.clone(), notify.timeout)
+            .map_err(|error| Failure::user(error).context(format!("project {}", project.name)))?;
+        senders.push((Channel::Webhook, Arc::new(webhook)));
+    }
+    if let Some(command) = &notify.command {
+        senders.push((Channel::Command, Arc::new(NotifyCommand::new(command, notify.timeout))));
+    }
+    Ok(senders)
+}
+
+/// Returns the folder of the agent's own files, as the agent itself finds it unless rig lends it another.
+fn agents_folder(project: &Project) -> PathBuf {
+    let given = |name: &str| {
+        let value = project.agent.env.iter().find(|(known, _)| known == name);
+        value.map(|(_, value)| PathBuf::from(secrecy::ExposeSecret::expose_secret(value)))
+    };
+    let home = || given("HOME").or_else(|| std::env::var_os("HOME").map(PathBuf::from)).unwrap_or_default();
+    given("CLAUDE_CONFIG_DIR").unwrap_or_else(|| home().join(".claude"))
+}
+
+/// Opens a regular file for reading; a pipe or a link that an agent put in its place is an error.
+pub fn open_regular(path: &Path) -> std::io::Result<(std::fs::File, std::fs::Metadata)> {
+    crate::adapters::session::files::open_regular(path)
+}
+
+/// Returns the root's sessions, to look at and to end; to start one takes a project.
+pub fn any_sessions(root: &Root) -> TmuxSessions {
+    let rig = std::env::current_exe().unwrap_or_default();
+    TmuxSessions::new(TmuxPlace::named(tmux_socket(root)), rig, root.path().to_owned(), ClaudeAgent::default())
+}
+
+/// Connects to tmux with the project's kind of agent.
+fn sessions(root: &Root, project: &Project, rig: PathBuf) -> Result<TmuxSessions, Failure> {
+    let (place, folder) = (TmuxPlace::named(tmux_socket(root)), root.path().to_owned());
+    let (command, args) = (project.agent.command.clone(), project.agent.args.clone());
+    Ok(match &project.agent.kind {
+        AgentKind::Claude => {
+            TmuxSessions::new(place, rig, folder, ClaudeAgent { command, args, model: project.agent.model.clone() })
+        }
+        AgentKind::Command { ready_pattern, idle_time } => {
+            let ready = CommandAgent::pattern(ready_pattern)
+                .map_err(|error| Failure::user(error).context(format!("project {}", project.name)))?;
+            TmuxSessions::new(place, rig, folder, CommandAgent { command, args, ready, quiet: *idle_time })
+        }
     })
 }
 
@@ -183,9 +283,21 @@ pub fn machine(root: &Root, rig: PathBuf) -> Arc<dyn Machine> {
 
 /// Connects to the forge of a project as its bot.
 pub fn forge(project: &Project) -> Result<Arc<dyn Forge>, Failure> {
-    let gitea = Gitea::new(&project.forge_url, project.repository.clone(), project.forge.token.clone())
-        .map_err(|error| Failure::user(error).context(format!("project {}", project.name)))?;
-    Ok(Arc::new(gitea))
+    Ok(Arc::new(bot_forge(project)?))
+}
+
+fn bot_forge(project: &Project) -> Result<Gitea, Failure> {
+    Gitea::new(&project.forge_url, project.repository.clone(), project.forge.token.clone())
+        .map_err(|error| Failure::user(error).context(format!("project {}", project.name)))
+}
+
+/// Returns where the pause is kept that a forge has asked of an account: one for all projects of the root on it.
+fn pause_file(root: &Root, project: &Project) -> PathBuf {
+    use sha2::{Digest, Sha256};
+    let origin = project.forge_url.split('/').take(3).collect::<Vec<_>>().join("/");
+    let hash = Sha256::digest(format!("{origin} {}", project.forge.bot).to_lowercase());
+    let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    root.pauses_dir().join(format!("{name}.json"))
 }
 
 /// Connects to the forge of a project as its reviewer.
@@ -200,13 +312,19 @@ pub fn remote_url(project: &Project) -> String {
     format!("{}/{}.git", project.forge_url, project.repository)
 }
 
-fn workspace(root: &Root, project: &Project) -> GitWorkspace {
+fn workspace(root: &Root, project: &Project, redactor: &Arc<Redactor>) -> GitWorkspace {
     let (root_of_trees, name) = (root.clone(), project.name.clone());
     GitWorkspace::new(GitPlan {
         git_dir: root.git_dir(&project.name),
         worktree: Box::new(move |issue| root_of_trees.worktree(&name, issue)),
         remote_url: remote_url(project),
         token: project.forge.token.clone(),
+        push_token: project.forge.push_token.clone(),
+        mirror_tokens: project
+            .mirrors
+            .iter()
+            .filter_map(|(name, mirror)| Some((name.clone(), mirror.token.clone()?)))
+            .collect(),
         primary_branch: project.primary_branch.clone(),
         repo_root: project.repo_root.clone(),
         copy_files: project.agent.copy_files.clone(),
@@ -214,6 +332,7 @@ fn workspace(root: &Root, project: &Project) -> GitWorkspace {
         author_email: format!("{}@noreply.invalid", project.forge.bot),
         network_timeout: NETWORK_TIMEOUT,
     })
+    .pushing_rescues(&project.forge.push_token, redactor.clone())
 }
 
 fn ci(
@@ -222,33 +341,55 @@ fn ci(
     redactor: &Arc<Redactor>,
     workspace: Arc<dyn Workspace>,
     forge: Arc<dyn Forge>,
-) -> Arc<dyn Ci> {
-    match project.ci.provider {
+) -> Result<Arc<dyn Ci>, Failure> {
+    let stale = project.ci.stale.and_then(|stale| stale.try_into().ok());
+    let redactor = redactor.clone();
+    let redact = Arc::new(move |text: &str| redactor.redact(text).into_owned());
+    Ok(match project.ci.provider {
         CiProvider::None => Arc::new(NoCi),
+        CiProvider::Woodpecker => {
+            let Some(woodpecker) = &project.ci.woodpecker else {
+                return Err(Failure::internal(format!("project {} has no Woodpecker", project.name)));
+            };
+            let plan = WoodpeckerPlan {
+                url: woodpecker.url.clone(),
+                token: woodpecker.token.clone(),
+                repository_id: woodpecker.repository_id,
+                repository: project.repository.clone(),
+                stale,
+                redact,
+            };
+            let client = WoodpeckerCi::new(plan, Arc::new(SystemClock::default()));
+            Arc::new(client.map_err(|error| {
+                Failure::user(error.to_string().replacen("the forge", "Woodpecker", 1))
+                    .context(format!("project {}", project.name))
+            })?)
+        }
         CiProvider::Forge => {
             let plan = ForgeStatusPlan {
                 required_contexts: project.ci.required_contexts.clone(),
                 primary_branch: project.primary_branch.clone(),
                 contexts_file: root.ci_dir(&project.name).join("contexts.json"),
+                stale,
             };
             Arc::new(ForgeStatusCi::new(plan, forge, Arc::new(SystemClock::default())))
         }
         CiProvider::Local => {
-            let redactor = redactor.clone();
             let plan = LocalCiPlan {
                 command: project.ci.command.clone(),
                 timeout: project.ci.timeout,
                 env_allow: project.agent.env_allow.clone(),
+                log_url: project.ci.log_url.clone(),
                 log_dir: root.ci_dir(&project.name),
-                redact: Arc::new(move |text| redactor.redact(text).into_owned()),
+                redact,
             };
             Arc::new(LocalCi::new(plan, workspace, forge))
         }
-    }
+    })
 }
 
-/// Returns the folder of the locks that all roots of the user share.
-fn lock_folder() -> Result<PathBuf, Failure> {
+/// Returns the folder of what all roots of the user share: locks, and what CI broke for lately.
+fn host_folder() -> Result<PathBuf, Failure> {
     let base = match std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute()) {
         Some(path) => path,
         None => match std::env::var_os("HOME") {
@@ -259,7 +400,7 @@ fn lock_folder() -> Result<PathBuf, Failure> {
             }
         },
     };
-    Ok(base.join("rig").join("locks"))
+    Ok(base.join("rig"))
 }
 
 /// Opens the folder of an issue's run, and watches it.
@@ -298,12 +439,14 @@ pub fn is_installed(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
+/// Returns the crontab of the user who runs rig.
+pub fn crontab() -> Box<dyn Crontab> {
+    Box::new(UserCrontab)
+}
+
 /// Ends the root's own tmux server and every session in it.
 pub async fn end_sessions(root: &Root) -> Result<(), crate::ports::session::SessionError> {
-    let rig = std::env::current_exe().unwrap_or_default();
-    TmuxSessions::new(TmuxPlace::named(tmux_socket(root)), rig, root.path().to_owned(), ClaudeAgent::default())
-        .end_server()
-        .await
+    any_sessions(root).end_server().await
 }
 
 /// Starts this process's log in the root's state folder.

@@ -100,7 +100,7 @@ fn read_table(table: &str, entries: &DeTable<'_>, document: &mut Document, reade
 fn advice(table: &str, name: &str) -> String {
     let elsewhere: Vec<&Key> = KEYS.iter().filter(|key| key.name == name && key.table != table).collect();
     match elsewhere.as_slice() {
-        [key] if key.table.is_empty() => format!("`{name}` belongs above the first table"),
+        [first, ..] if first.table.is_empty() => format!("`{name}` belongs above the first table"),
         [first, ..] => {
             let tables: Vec<_> = elsewhere.iter().map(|key| format!("[{}]", key.table)).collect();
             format!("`{}` belongs in {}", first.name, tables.join(" or "))

@@ -20,7 +20,8 @@ const LARGEST_FILE: u64 = 64 * 1024;
 pub const VARIABLES: &[(&str, &str)] = &[
     ("RIG_ROOT", "folder with projects/ and state/, when --root is not given"),
     ("XDG_DATA_HOME", "its `rig` is the root when nothing else names one; ~/.local/share when unset"),
-    ("XDG_STATE_HOME", "its `rig/locks` holds the locks; ~/.local/state when unset"),
+    ("XDG_STATE_HOME", "its `rig` holds the locks and what CI broke for lately; ~/.local/state when unset"),
+    ("XDG_RUNTIME_DIR", "where the user's systemd listens, for scopes of drivers and tmux; /run/user/UID when unset"),
     ("HOME", "what `~` stands for"),
     ("PATH", "where git, tmux and the agent are found; handed to the programs that rig starts"),
     ("TERM", "the kind of terminal, handed to the agent"),
@@ -49,6 +50,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("RIG_LOG", "what goes into state/log: a level, or directives such as `rig::engine=debug,info`; info when unset"),
     ("RIG_SESSION", "inside a session: marks the processes that belong to it"),
     ("RIG_STAND_IN_SCRIPT", "the script of the stand-in agent"),
+    ("RIG_BOOT_ID", "for tests: stands for the boot id of the kernel, as after a restart of the machine"),
     ("CLAUDE_CONFIG_DIR", "where the agent keeps its own files; ~/.claude when unset"),
     ("IS_SANDBOX", "1 lets the stand-in agent run as root, as it lets claude"),
     ("CLAUDE_CODE_SANDBOXED", "read by the stand-in agent where claude reads it"),

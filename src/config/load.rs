@@ -15,6 +15,7 @@ use crate::domain::ids::ProjectName;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 /// Largest project file that is read, in bytes; a real one is a hundredth of it.
@@ -126,6 +127,17 @@ pub fn names(root: &Root) -> Vec<ProjectName> {
     files.iter().filter_map(|file| ProjectName::new(&file.name).ok()).collect()
 }
 
+/// Returns what changes whenever a file is written from which settings come.
+pub fn fingerprint(root: &Root) -> Vec<(PathBuf, Option<SystemTime>, u64)> {
+    let files = project_files(&root.projects_dir()).unwrap_or_default().into_iter().chain([root.env_file()]);
+    files
+        .map(|path| match path.metadata() {
+            Ok(meta) => (path, meta.modified().ok(), meta.len()),
+            Err(_) => (path, None, 0),
+        })
+        .collect()
+}
+
 /// Returns the given name if it is a project's, or that of the only one there is; asks for no token.
 pub fn one_name(root: &Root, name: Option<&ProjectName>) -> Result<ProjectName, LoadError> {
     let file = choose(root, read_files(root, &readable_environment(root)), name)?;
@@ -188,7 +200,6 @@ fn read_files(root: &Root, environment: &Environment) -> Vec<File> {
         .map(|(path, document)| name_file(resolve::resolve(&path, &document, environment, alone), &document))
         .collect();
     report_shared_names(&mut files);
-    report_shared_repositories(&mut files);
     files
 }
 
@@ -253,31 +264,6 @@ fn report_shared_names(files: &mut [File]) {
             let message = format!("the project name `{}` is used by {}", file.name, paths.join(" and "));
             file.settings.problem("name", message, "give each project its own name");
         }
-    }
-}
-
-/// Each would take the other's issues for its own: claims tell roots apart, and the journal projects. The first file keeps
-/// the repository; one that is switched off has none.
-fn report_shared_repositories(files: &mut [File]) {
-    let mut owners: BTreeMap<(String, String), PathBuf> = BTreeMap::new();
-    for file in files.iter_mut().filter(|file| file.enabled()) {
-        let text = |path: &str| match file.settings.value(path) {
-            Some(Value::Text(text)) => Some(text.trim_end_matches('/').to_lowercase()),
-            _ => None,
-        };
-        let (Some(forge), Some(repository)) = (text("forge_url"), text("repo")) else { continue };
-        let path = file.settings.file.clone();
-        let shown = format!("{forge}/{repository}");
-        let Some(owner) = owners.get(&(forge.clone(), repository.clone())) else {
-            owners.insert((forge, repository), path);
-            continue;
-        };
-        let message = format!("{} and {} name one repository, {shown}", owner.display(), path.display());
-        file.settings.problem(
-            "repo",
-            message,
-            "one project works a repository: remove one file, or set enabled = false",
-        );
     }
 }
 

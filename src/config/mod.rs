@@ -10,6 +10,7 @@ pub mod environment;
 pub mod kind;
 pub mod load;
 pub mod locate;
+pub mod only_here;
 pub mod problem;
 pub mod project;
 pub mod resolve;
@@ -20,8 +21,9 @@ pub mod settings;
 pub mod text_kind;
 pub mod value;
 
-pub use load::{Explained, LoadError, Loaded, explain, load, load_one, load_with, names, one_name};
+pub use load::{Explained, LoadError, Loaded, explain, fingerprint, load, load_one, load_with, names, one_name};
 pub use locate::RootError;
+pub use only_here::variables_only_here;
 pub use problem::{Problem, ProjectProblem};
 pub use resolve::{Origin, Setting};
 pub use root::Root;

@@ -43,9 +43,40 @@ impl Root {
         self.state_dir().join("log")
     }
 
+    /// Returns the file that takes what a tick under cron says: it is quiet unless something is wrong.
+    pub fn cron_log(&self) -> PathBuf {
+        self.log_dir().join("cron.log")
+    }
+
+    /// Returns the file that takes what errands of ticks say: only what goes wrong.
+    pub fn errands_log(&self) -> PathBuf {
+        self.log_dir().join("errands.log")
+    }
+
+    /// Returns the folder of the Matrix bridge: its lock, its log, and the accounts.
+    pub fn matrix_dir(&self) -> PathBuf {
+        self.state_dir().join("matrix")
+    }
+
+    /// Returns the folder of an account's token and keys, by its homeserver's URL.
+    pub fn matrix_account(&self, homeserver: &str, user: &str) -> PathBuf {
+        self.matrix_server(homeserver).join(as_file_name(user))
+    }
+
+    /// Returns the folder of all accounts at a homeserver.
+    pub fn matrix_server(&self, homeserver: &str) -> PathBuf {
+        let host = homeserver.split_once("://").map_or(homeserver, |(_, host)| host);
+        self.matrix_dir().join(as_file_name(host))
+    }
+
     /// Returns the folder of the embedded forge's own state.
     pub fn forge_dir(&self) -> PathBuf {
         self.state_dir().join("forge")
+    }
+
+    /// Where forges that want to be left alone are remembered.
+    pub fn pauses_dir(&self) -> PathBuf {
+        self.state_dir().join("pauses")
     }
 
     /// Returns the folder of a project's two bare repositories and its CI checkouts.
@@ -58,13 +89,29 @@ impl Root {
         self.state_dir().join("ci").join(project.as_str())
     }
 
+    /// Returns the file of what the last tick said of a project.
+    pub fn last_tick(&self, project: &ProjectName) -> PathBuf {
+        self.state_dir().join("ticks").join(format!("{project}.json"))
+    }
+
     pub fn worktree(&self, project: &ProjectName, issue: IssueNumber) -> PathBuf {
         self.state_dir().join("worktrees").join(project.as_str()).join(issue.0.to_string())
     }
 
-    pub fn run(&self, project: &ProjectName, issue: IssueNumber) -> RunDir {
-        RunDir(self.state_dir().join("run").join(project.as_str()).join(issue.0.to_string()))
+    /// Returns the folder of the files of all of a project's runs.
+    pub fn runs_dir(&self, project: &ProjectName) -> PathBuf {
+        self.state_dir().join("run").join(project.as_str())
     }
+
+    pub fn run(&self, project: &ProjectName, issue: IssueNumber) -> RunDir {
+        RunDir(self.runs_dir(project).join(issue.0.to_string()))
+    }
+}
+
+/// Returns a name without what would lead out of its folder.
+fn as_file_name(text: &str) -> String {
+    let name: String = text.chars().map(|c| if c == '/' || c.is_control() { '_' } else { c }).collect();
+    if name.starts_with('.') { format!("_{name}") } else { name }
 }
 
 /// The files of one issue's run.
@@ -100,6 +147,11 @@ impl RunDir {
         self.0.join("scratch.md")
     }
 
+    /// Returns the log of making worktrees runnable.
+    pub fn setup_log(&self) -> PathBuf {
+        self.0.join("setup.log")
+    }
+
     pub fn driver_log(&self) -> PathBuf {
         self.0.join("driver.log")
     }
@@ -125,6 +177,11 @@ impl AttemptDir {
 
     pub fn summary(&self) -> PathBuf {
         self.0.join("summary")
+    }
+
+    /// Returns what the session's screen showed last, as rig saw it at a stop of the agent.
+    pub fn screen(&self) -> PathBuf {
+        self.0.join("screen.txt")
     }
 
     pub fn prompt(&self) -> PathBuf {

@@ -71,8 +71,14 @@ pub fn known_values(root: &Root, projects: &[Project]) -> Vec<String> {
     values.retain(|value| !is_public(value));
     for project in all.iter().chain(projects) {
         let forge = &project.forge;
-        let tokens = [Some(&forge.token), Some(&forge.push_token), forge.review_token.as_ref()];
-        values.extend(tokens.into_iter().flatten().map(|token| token.expose_secret().to_owned()));
+        let ci = project.ci.woodpecker.as_ref().map(|woodpecker| &woodpecker.token);
+        let tokens = [Some(&forge.token), Some(&forge.push_token), forge.review_token.as_ref(), ci];
+        let of_mirrors = project.mirrors.values().map(|mirror| mirror.token.as_ref());
+        let tokens = tokens.into_iter().chain(of_mirrors).flatten();
+        values.extend(tokens.map(|token| token.expose_secret().to_owned()));
+        let others =
+            [project.matrix.as_ref().and_then(|matrix| matrix.token.as_ref()), project.notify.webhook_secret.as_ref()];
+        values.extend(others.into_iter().flatten().map(|secret| secret.expose_secret().to_owned()));
     }
     values.sort();
     values.dedup();

@@ -1,6 +1,9 @@
 //! The kinds of text that keys hold, and the check of each.
 
-use crate::domain::ids::{BranchName, Login, ProjectName, RepositoryPath};
+use crate::domain::{
+    ids::{BranchName, Login, ProjectName, RepositoryPath},
+    merge_words,
+};
 use std::fmt;
 
 /// Longest text that a key may hold, in bytes: room for a long command, not for a file pasted in by mistake.
@@ -27,6 +30,18 @@ pub enum TextKind {
     SecretVariable,
     Label,
     Glob,
+    /// A Matrix room id, `!abc:example.org`; newer rooms have no server part.
+    MatrixRoom,
+    /// A Matrix account, `@ann:example.org`.
+    MatrixUser,
+    /// URL over HTTP with path and query, without credentials.
+    WebAddress,
+    /// The same, with `{sha}` in the place of a commit.
+    LogUrl,
+    /// A regular expression.
+    Pattern,
+    /// A text with placeholders of the merge commit's words.
+    Template,
     /// A git remote: URL without credentials, scp form, or folder.
     Remote,
 }
@@ -60,6 +75,11 @@ impl TextKind {
             TextKind::Variable | TextKind::SecretVariable => "variable name",
             TextKind::Label => "label",
             TextKind::Glob => "glob",
+            TextKind::MatrixRoom => "room id",
+            TextKind::MatrixUser => "Matrix account",
+            TextKind::WebAddress | TextKind::LogUrl => "URL",
+            TextKind::Pattern => "regular expression",
+            TextKind::Template => "text with placeholders",
             TextKind::Remote => "git URL",
         }
     }
@@ -86,9 +106,51 @@ impl TextKind {
             TextKind::SecretVariable => secret_variable(text)?,
             TextKind::Label => label(text)?,
             TextKind::Glob => glob(text)?,
+            TextKind::MatrixRoom => matrix_room(text)?,
+            TextKind::MatrixUser => matrix_user(text)?,
+            TextKind::WebAddress => web_address(text)?,
+            TextKind::LogUrl => {
+                web_address(text)?;
+                if !text.contains("{sha}") {
+                    return Err(Misfit::new("has no place for the commit", "write {sha} there"));
+                }
+            }
+            TextKind::Pattern => pattern(text)?,
+            TextKind::Template => template(text)?,
             TextKind::Remote => remote(text)?,
         }
         Ok(text.to_owned())
+    }
+}
+
+fn template(text: &str) -> Result<(), Misfit> {
+    match merge_words::unknown_placeholder(text) {
+        None => Ok(()),
+        Some(unknown) => {
+            let known = merge_words::PLACEHOLDERS.map(|name| format!("{{{name}}}")).join(", ");
+            Err(Misfit::new(format!("has the unknown placeholder {{{unknown}}}"), format!("known are {known}")))
+        }
+    }
+}
+
+fn matrix_room(text: &str) -> Result<(), Misfit> {
+    if text.starts_with('#') {
+        let hint = "in Element: room settings, Advanced, Internal room ID";
+        return Err(Misfit::new("is a room's alias; the room's id begins with `!`", hint));
+    }
+    let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '/';
+    match text.strip_prefix('!') {
+        Some(rest) if !rest.is_empty() && rest.chars().all(plain) => Ok(()),
+        _ => Err(Misfit::new("must be a room's id", "the form is !abcdef:example.org")),
+    }
+}
+
+fn matrix_user(text: &str) -> Result<(), Misfit> {
+    let plain =
+        |part: &str| !part.is_empty() && part.chars().all(|c| !c.is_whitespace() && !c.is_control() && c != '/');
+    match text.strip_prefix('@').and_then(|rest| rest.split_once(':')) {
+        Some((name, server)) if plain(name) && plain(server) => Ok(()),
+        _ => Err(Misfit::new("must be a Matrix account", "the form is @ann:example.org")),
     }
 }
 
@@ -112,6 +174,14 @@ fn http_url(text: &str) -> Result<String, Misfit> {
         return Err(Misfit::new("holds white space, `?` or `#`", ""));
     }
     Ok(format!("{scheme}://{}", rest.trim_end_matches('/')))
+}
+
+fn web_address(text: &str) -> Result<(), Misfit> {
+    http_url(text.split('?').next().unwrap_or_default())?;
+    if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(Misfit::new("holds white space", ""));
+    }
+    Ok(())
 }
 
 fn folder(text: &str) -> Result<(), Misfit> {
@@ -164,6 +234,18 @@ fn glob(text: &str) -> Result<(), Misfit> {
     globset::Glob::new(text).map(drop).map_err(|error| Misfit::new(format!("is no glob: {}", error.kind()), ""))
 }
 
+/// A pattern that matches nothing at all would take every screen for an input line.
+fn pattern(text: &str) -> Result<(), Misfit> {
+    let found = regex::Regex::new(text).map_err(|error| {
+        let last = error.to_string().lines().last().unwrap_or_default().trim().to_owned();
+        Misfit::new(format!("is no regular expression: {}", last.trim_start_matches("error: ")), "")
+    })?;
+    match found.is_match("") {
+        true => Err(Misfit::new("matches nothing at all, so it would be found everywhere", "such as \"^you> \"")),
+        false => Ok(()),
+    }
+}
+
 fn remote(text: &str) -> Result<(), Misfit> {
     if text.starts_with('-') || text.contains(|c: char| c.is_whitespace() || c.is_control()) || text.contains("::") {
         return Err(Misfit::new("is no git URL", "such as https://git.example.org/acme/widget.git"));
@@ -209,6 +291,14 @@ mod tests {
         for name in ["FORGE_TOKEN", "MY_VERY_LONG_NAME_OF_A_TOKEN_FOR_PROJECT_2", "_x1"] {
             assert!(TextKind::SecretVariable.check(name).is_ok(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_pattern_can_be_compiled_and_needs_something_to_match() {
+        for bad in ["(", "a{999999999}", "x*", "^"] {
+            assert!(TextKind::Pattern.check(bad).is_err(), "{bad}");
+        }
+        assert!(TextKind::Pattern.check("^(you|me)> ?$").is_ok());
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! The verdict of CI on one commit, and how it follows from the commit statuses that a forge shows.
 
+pub mod brake;
+pub mod failure;
 mod known_contexts;
+pub mod pipeline;
+pub mod recheck;
 
 pub use known_contexts::{KnownContexts, Settled};
 
 use super::pull_request::{Status, StatusState};
 use globset::GlobBuilder;
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,11 +39,21 @@ pub enum CiVerdict {
     Broken {
         why: String,
     },
+    /// Only a person can let it go on; nobody's code is at fault.
+    Held {
+        why: String,
+    },
 }
 
 /// What is missing where no check is known at all. A sentence for people and, as the verdict is stored, its own mark.
 const NO_CHECK_KNOWN: &str =
     "no required check is known: none is configured, the branch demands none, and none was ever seen";
+
+/// Time for the first check of a project to show itself; then a person is asked.
+const FIRST_CHECK: SignedDuration = SignedDuration::from_mins(10);
+/// What a person is told then, and can do about it.
+const NO_CHECK_YET: &str = "no check is known to wait for: none was ever seen on the primary branch, its protection demands none, and \
+                            the project file names none (`required_contexts` in [ci]; `provider = \"none\"` where there is no CI)";
 
 impl CiVerdict {
     /// Returns the verdict where nobody has said what must be green: pending until somebody does.
@@ -49,6 +64,15 @@ impl CiVerdict {
     /// Returns whether waiting is in vain until a person says which checks count. Nobody's code is at fault then.
     pub fn is_no_check_known(&self) -> bool {
         matches!(self, Self::Pending { missing } if *missing == [NO_CHECK_KNOWN])
+    }
+
+    /// Returns what the verdict means after so long a wait: where no check is known by then, it is for a person to say which
+    /// ones count. Nothing is lost by that: once a check is known the verdict is another.
+    pub fn after(self, waited: SignedDuration) -> Self {
+        match self.is_no_check_known() && waited >= FIRST_CHECK {
+            true => Self::Held { why: NO_CHECK_YET.to_owned() },
+            false => self,
+        }
     }
 }
 
@@ -72,6 +96,7 @@ pub fn verdict(required: &[String], statuses: &[Status]) -> CiVerdict {
         for status in found {
             match status.state {
                 StatusState::Success | StatusState::Skipped => {}
+                StatusState::Failure if is_machinerys_fault(status) => broken.push(status),
                 StatusState::Failure => red.push(status),
                 StatusState::Error => broken.push(status),
                 StatusState::Pending => missing.push(status.context.clone()),
@@ -104,6 +129,12 @@ fn each_once(mut statuses: Vec<&Status>) -> Vec<&Status> {
     statuses
 }
 
+/// Judged by what the forge shows of it, which is all there is.
+fn is_machinerys_fault(status: &Status) -> bool {
+    let said = failure::Failed { is_clone: false, exit_code: None, said: &status.description, log_tail: "" };
+    failure::machinerys_fault(said).is_some()
+}
+
 fn broken_check(status: &Status) -> String {
     let mut why = format!("`{}` ended with an error of CI itself", status.context);
     match status.description.trim() {
@@ -129,7 +160,13 @@ mod tests {
     use super::*;
 
     fn status(context: &str, state: StatusState) -> Status {
-        Status { context: context.into(), state, description: String::new(), target_url: "http://ci/1".into() }
+        Status {
+            context: context.into(),
+            state,
+            description: String::new(),
+            target_url: "http://ci/1".into(),
+            changed_at: None,
+        }
     }
 
     fn judged(required: &[&str], statuses: &[(&str, StatusState)]) -> CiVerdict {
@@ -193,6 +230,17 @@ mod tests {
             assert_eq!(why, "`a` ended with an error of CI itself (see http://ci/1)");
         }
         assert_eq!(judged(&["a"], &[("a", Success), ("optional", Error)]), CiVerdict::Green);
+    }
+
+    #[test]
+    fn where_no_check_is_known_a_person_is_asked_after_ten_minutes() {
+        let (early, late) = (FIRST_CHECK - SignedDuration::from_secs(1), FIRST_CHECK);
+        assert!(CiVerdict::no_check_known().after(early).is_no_check_known());
+        let CiVerdict::Held { why } = CiVerdict::no_check_known().after(late) else { panic!("not held") };
+        assert!(why.contains("required_contexts"), "{why}");
+        for other in [CiVerdict::Green, pending(&["a"]), CiVerdict::Broken { why: "x".into() }] {
+            assert_eq!(other.clone().after(late), other);
+        }
     }
 
     #[test]

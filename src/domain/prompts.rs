@@ -4,6 +4,7 @@ use super::{
     ci::FailedStep,
     ids::{Login, PullRequestNumber, Sha},
     issue::{Comment, Issue},
+    marker,
     pull_request::Verdict,
     run::Refusal,
 };
@@ -130,8 +131,28 @@ pub(super) fn nudge() -> String {
     )
 }
 
+/// Tells people what stands on the screen of an agent that never took its first prompt.
+pub(super) fn not_ready(screen: &str) -> String {
+    let lines: Vec<&str> = screen.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    match lines.is_empty() {
+        true => "the agent did not become ready, and its screen is empty".to_owned(),
+        false => format!("the agent did not become ready; its screen says: {}", lines.join(" / ")),
+    }
+}
+
 pub(super) fn turn_failed(error: &str) -> String {
     format!("Your last turn was cut off by an error of the service ({}). Go on where you were.\n", quote(error))
+}
+
+pub(super) fn usage_limit_over() -> String {
+    "Your last turn was cut off by a usage limit, which is over now. Go on where you were.\n".to_owned()
+}
+
+pub(super) fn broken_off() -> String {
+    format!(
+        "Your last turn was broken off before you wrote a phase. Go on where you were, or write the phase that holds now.\n\n{}",
+        protocol()
+    )
 }
 
 pub(super) fn unknown_phase(word: &str) -> String {
@@ -180,16 +201,22 @@ pub(super) fn ci_passed(head: &Sha, pull_request: Option<PullRequestNumber>) -> 
     )
 }
 
+/// Failed steps that are told with their logs: what fails everywhere mostly has one cause.
+const MOST_FAILURES: usize = 8;
+
 pub(super) fn ci_failed(head: &Sha, steps: &[FailedStep]) -> String {
     let mut text = format!(
         "CI failed at {}. Find the cause, fix it, commit, push, then write PHASE:awaiting_ci.\n\n",
         head.short()
     );
-    for step in steps {
+    for step in steps.iter().take(MOST_FAILURES) {
         let code = step.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
         let link = if step.link.is_empty() { String::new() } else { format!(" ({})", step.link) };
         let tail = if step.log_tail.trim().is_empty() { "No log was to be had." } else { &step.log_tail };
         section(&mut text, &format!("Failed: {}{code}{link}", one_line(&step.name)), tail);
+    }
+    if let Some(more) = steps.len().checked_sub(MOST_FAILURES).filter(|more| *more > 0) {
+        text.push_str(&format!("\nand {more} more checks failed, which are left out here; mend these first.\n"));
     }
     text
 }
@@ -223,6 +250,26 @@ pub(super) fn review(
     );
     section(&mut message, "The review", text);
     message
+}
+
+/// rig cannot bring the branch up to date by itself.
+pub(super) fn rebase_by_hand(why: &str) -> String {
+    format!(
+        "The branch must have the newest primary branch in it before it can be merged, and rig cannot do that by itself: {why}. \
+         Commit or remove what is uncommitted, fetch, rebase on the primary branch with care for both sides, push with \
+         --force-with-lease, then write PHASE:awaiting_ci.\n"
+    )
+}
+
+/// Stands in front of the first message after rig has moved the branch.
+pub(super) fn branch_moved(old: &Sha, new: &Sha) -> String {
+    format!(
+        "Note: rig has brought your branch up to date with the primary branch, from {} to {}. It is pushed. Read files again before \
+         you change them; if `git status` shows your branch apart from its upstream, rebase your own commits on {}.",
+        old.short(),
+        new.short(),
+        new.short()
+    )
 }
 
 pub(super) fn conflict() -> String {
@@ -274,13 +321,18 @@ pub fn pull_request_body(number: u64, summary: &str) -> String {
     format!("Fixes #{number}\n\n{}", harmless(&quote(summary.trim()))).trim_end().to_owned() + "\n"
 }
 
+/// Renders the text of a pull request that goes on under an issue which it does not say it closes.
+pub fn closing_body(number: u64, body: &str) -> String {
+    format!("Fixes #{number}\n\n{}", body.trim()).trim_end().to_owned() + "\n"
+}
+
 /// Takes out what a forge would act on in a text of the agent: words that close another issue, and hidden markers.
 fn harmless(text: &str) -> String {
     static CLOSING: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"(?i)\b(close[sd]?|fix(?:e[sd])?|resolve[sd]?)(:?\s+)([\w.-]+/[\w.-]+)?#(\d+)")
             .expect("the pattern is fixed")
     });
-    CLOSING.replace_all(&text.replace("<!--", "<! --"), "$1${2}issue $3 $4").into_owned()
+    CLOSING.replace_all(&marker::harmless(text), "$1${2}issue $3 $4").into_owned()
 }
 
 /// Renders the diagnosis that is written on an issue that rig gives up on.
@@ -342,6 +394,23 @@ mod tests {
     fn outside_text_in_a_prompt_is_bounded_and_holds_no_control_characters() {
         let text = quote(&format!("\u{1b}[201~{}", "x".repeat(QUOTE_CHARS * 2)));
         assert!(text.chars().count() < QUOTE_CHARS + 20 && !text.contains('\u{1b}') && text.ends_with("[cut]"));
+    }
+
+    #[test]
+    fn of_many_failed_checks_the_first_are_told_and_the_rest_counted() {
+        let step = |number: usize| FailedStep {
+            name: format!("check-{number}."),
+            exit_code: None,
+            log_tail: "x".repeat(8 * 1024),
+            link: String::new(),
+        };
+        let head = Sha::new("a".repeat(40)).unwrap();
+        let told = |count| ci_failed(&head, &(1..=count).map(step).collect::<Vec<_>>());
+        let many = told(300);
+        assert!(many.contains("check-8.") && !many.contains("check-9.") && many.contains("and 292 more checks failed"));
+        assert!(many.len() < 80 * 1024, "{}", many.len());
+        let few = told(8);
+        assert!(few.contains("check-8.") && !few.contains("more checks failed"));
     }
 
     #[test]

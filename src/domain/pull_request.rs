@@ -2,7 +2,7 @@
 
 use super::ids::{BranchName, Login, PullRequestNumber, Sha};
 use super::issue::OpenOrClosed;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +61,9 @@ pub struct InlineComment {
     /// Line in the new version of the file; 0 when the comment is on a removed line.
     pub line: u64,
     pub body: String,
+    /// Somebody has marked its thread as resolved; `false` where the forge knows no such mark.
+    #[serde(default)]
+    pub resolved: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +86,23 @@ pub struct Status {
     pub state: StatusState,
     pub description: String,
     pub target_url: String,
+    /// When it was posted or last changed; `None` when the forge does not say.
+    pub changed_at: Option<Timestamp>,
+}
+
+impl Status {
+    /// Returns the status as it is to be judged: one that has been pending for longer than `stale` is lost, which is the
+    /// fault of CI itself.
+    #[must_use]
+    pub fn unless_lost(mut self, now: Timestamp, stale: Option<SignedDuration>) -> Self {
+        if let (Some(stale), Some(at), StatusState::Pending) = (stale, self.changed_at, self.state)
+            && now.duration_since(at) > stale
+        {
+            self.state = StatusState::Error;
+            self.description = format!("pending for more than {} minutes", stale.as_secs() / 60);
+        }
+        self
+    }
 }
 
 /// What the forge itself demands of a branch.

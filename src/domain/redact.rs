@@ -4,6 +4,7 @@
 
 mod known;
 mod shapes;
+mod wrapped;
 
 use std::{borrow::Cow, fmt};
 
@@ -64,6 +65,19 @@ impl Redactor {
             text = Cow::Owned(redacted.into_owned());
         }
         text
+    }
+
+    /// Returns the text of a terminal's screen without secrets, those that the terminal has wrapped among them.
+    pub fn redact_screen<'t>(&self, screen: &'t str) -> Cow<'t, str> {
+        match wrapped::redact(screen, &self.known) {
+            Cow::Borrowed(screen) => self.redact(screen),
+            Cow::Owned(unwrapped) => Cow::Owned(self.redact(&unwrapped).into_owned()),
+        }
+    }
+
+    /// Returns the beginning of a text without secrets. Cut first, a secret at the end would leave a part that nobody knows.
+    pub fn redact_and_cut(&self, text: &str, chars: usize) -> String {
+        self.redact(text).chars().take(chars).collect()
     }
 
     fn pass<'t>(&self, text: &'t str) -> Cow<'t, str> {

@@ -91,6 +91,8 @@ pub(super) async fn delete(here: Here) -> ApiResult {
 
 async fn json_of(here: &Here, git: &Git, name: &str, sha: &str, rule: Option<&Rule>) -> ApiResult<Value> {
     let can_write = here.permission >= Permission::Write;
+    // What a rule is called is for those who may change it; what it demands is for all who see the branch.
+    let rule_name = rule.filter(|_| here.permission >= Permission::Admin).map_or("", |rule| rule.rule_name.as_str());
     let me = here.caller_if_any().map_or("", |caller| caller.account.name.as_str());
     Ok(json!({
         "name": name, "commit": commit_json(here, git, sha).await?, "protected": rule.is_some(),
@@ -99,7 +101,7 @@ async fn json_of(here: &Here, git: &Git, name: &str, sha: &str, rule: Option<&Ru
         "status_check_contexts": rule.map_or(&[][..], |rule| &rule.status_check_contexts),
         "user_can_push": rule.map_or(can_write, |rule| rule.may_push(me, can_write)),
         "user_can_merge": rule.map_or(can_write, |rule| rule.may_merge(me, can_write)),
-        "effective_branch_protection_name": rule.map_or("", |rule| rule.rule_name.as_str()),
+        "effective_branch_protection_name": rule_name,
     }))
 }
 

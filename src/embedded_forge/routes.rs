@@ -7,7 +7,7 @@ use super::{
     collaborators, comments, contents, dependencies,
     error::{ApiError, ApiResult},
     faults, git_http, issue_labels, issue_list, issues, labels, merge, protection, pull_files, pulls, repositories,
-    review_requests, reviews,
+    review_comments, review_requests, reviews,
     state::Forge,
     statuses,
 };
@@ -137,6 +137,8 @@ fn pull_routes() -> Router<Arc<Forge>> {
             &repository("/pulls/{index}/requested_reviewers"),
             post(review_requests::create).delete(review_requests::delete),
         )
+        .route(&repository("/pulls/comments/{id}/resolve"), post(review_comments::resolve))
+        .route(&repository("/pulls/comments/{id}/unresolve"), post(review_comments::unresolve))
         .route(&repository("/pulls/{index}/reviews"), get(reviews::list).post(reviews::create))
         .route(
             &repository("/pulls/{index}/reviews/{id}"),

@@ -2,7 +2,10 @@
 //! What git knows is not here: branches and their tips are read from the bare repositories.
 
 /// The steps from an empty database to the current one, oldest first.
-pub(super) const STEPS: &[&str] = &[FIRST];
+pub(super) const STEPS: &[&str] = &[FIRST, RESOLVER];
+
+/// Who has marked the thread of a review's comment as resolved.
+const RESOLVER: &str = "ALTER TABLE review_comments ADD COLUMN resolver INTEGER REFERENCES accounts(id);";
 
 const FIRST: &str = "
 CREATE TABLE accounts (

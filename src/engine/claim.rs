@@ -32,28 +32,34 @@ pub async fn reserve(world: &World, issue: &Issue, beyond_limit: bool) -> StoreR
     commit::claim(world, &id, fact, limit).await
 }
 
-/// Tells the forge of the claim and reads it back. The lock is the proof that nobody on this host chooses meanwhile.
-/// Safe to repeat.
+/// Tells the forge of the claim and reads it back. The lock is the proof that nobody on this host chooses meanwhile. Where
+/// claims of others are found dead, the answer is that alone: once the run's own label is there nothing tells them from
+/// living ones, so it is journaled first, and this is done again. Safe to repeat.
 pub async fn confirm(world: &World, run: &Run, _dispatch: &dyn Held) -> ForgeResult<Event> {
+    // Comments first: whoever claims puts the label on before the comment.
+    let before = world.forge.comments(run.issue.0).await?;
     let issue = world.forge.issue(run.issue).await?;
     if issue.state == OpenOrClosed::Closed {
         return Ok(Event::IssueClosed);
     }
-    let in_progress = issue.has_label(&world.project.labels.in_progress);
-    let before = world.forge.comments(run.issue.0).await?;
-    // Without the label a claim that is written there has been given back, or was removed by a person.
-    let dead_below = if in_progress { 0 } else { before.iter().map(|comment| comment.id).max().unwrap_or(0) };
-    if let Some(other) = winner(world, run, &before, dead_below) {
-        return lose(world, run, &before, other).await;
+    if let Some(other) = winner(world, run, &before) {
+        // Without the label a claim that is written there has been given back, or was removed by a person.
+        return match issue.has_label(&world.project.labels.in_progress) {
+            true => lose(world, run, &before, other).await,
+            false => {
+                let up_to = before.iter().map(|comment| comment.id).max().unwrap_or(0);
+                Ok(Event::EarlierClaimsDead { up_to })
+            }
+        };
     }
     set_state(world, run.issue, IssueState::InProgress).await?;
     world.forge.set_assignees(run.issue, std::slice::from_ref(&world.project.forge.bot)).await?;
     if own_claims(world, &before, run).is_empty() {
-        let text = format!("rig works on this issue (run {}).\n{}", run.id, claim_marker(world, &run.id));
-        world.forge.post_comment(run.issue.0, &text).await?;
+        let text = format!("rig works on this issue (run {}).", run.id);
+        comments::post(world, run.issue.0, &claim_key(world, &run.id), &text).await?;
     }
     let after = world.forge.comments(run.issue.0).await?;
-    match winner(world, run, &after, dead_below) {
+    match winner(world, run, &after) {
         Some(other) => lose(world, run, &after, other).await,
         None => Ok(Event::ClaimConfirmed),
     }
@@ -69,6 +75,17 @@ pub async fn withdraw(world: &World, run: &Run) -> ForgeResult<()> {
         }
     }
     Ok(())
+}
+
+/// Takes the bot off the issue, and leaves everybody else.
+pub async fn unassign(world: &World, issue: IssueNumber) -> ForgeResult<()> {
+    let bot = &world.project.forge.bot;
+    let assignees = world.forge.issue(issue).await?.assignees;
+    if !assignees.iter().any(|login| login.is(bot)) {
+        return Ok(());
+    }
+    let others: Vec<_> = assignees.into_iter().filter(|login| !login.is(bot)).collect();
+    world.forge.set_assignees(issue, &others).await
 }
 
 /// Makes the issue carry exactly this one of the state labels.
@@ -92,24 +109,28 @@ pub fn comment_of(world: &World, comments: &[Comment], run: &Run) -> Option<u64>
     own_claims(world, comments, run).first().map(|comment| comment.id)
 }
 
-fn claim_marker(world: &World, run: &RunId) -> String {
-    comments::marker(&format!("claim run={run} root={}", world.root_id))
+fn claim_key(world: &World, run: &RunId) -> String {
+    format!("claim run={run} root={}", world.root_id)
+}
+
+/// Returns the root that a comment claims the issue for, if it is a claim.
+pub fn claiming_root<'a>(world: &World, comment: &'a Comment) -> Option<&'a str> {
+    let (_run, root) = comments::key_of(world, comment)?.strip_prefix("claim run=")?.split_once(" root=")?;
+    Some(root)
 }
 
 fn own_claims<'a>(world: &World, comments: &'a [Comment], run: &Run) -> Vec<&'a Comment> {
-    comments::marked(world, comments, &format!("claim run={} root={}", run.id, world.root_id))
+    comments::marked(world, comments, &claim_key(world, &run.id))
 }
 
-/// Returns the claim of another run that was there before this run's own. Claims of this very root by other runs are
-/// dead: the journal allows one open run for an issue.
-fn winner<'a>(world: &World, run: &Run, comments: &'a [Comment], dead_below: u64) -> Option<&'a Comment> {
+/// Returns the living claim of another root that was there before this run's own. Claims of this very root by other runs
+/// are dead: the journal allows one open run for an issue.
+fn winner<'a>(world: &World, run: &Run, comments: &'a [Comment]) -> Option<&'a Comment> {
     let own = own_claims(world, comments, run).first().map_or(u64::MAX, |comment| comment.id);
-    let of_this_root = format!("root={} -->", world.root_id);
     comments
         .iter()
-        .filter(|comment| comment.author.is(&world.project.forge.bot))
-        .filter(|comment| comment.body.contains("<!-- rig:claim run=") && !comment.body.contains(&of_this_root))
-        .find(|comment| comment.id > dead_below && comment.id < own)
+        .filter(|comment| claiming_root(world, comment).is_some_and(|root| root != world.root_id))
+        .find(|comment| comment.id > run.claims_dead_up_to && comment.id < own)
 }
 
 async fn lose(world: &World, run: &Run, comments: &[Comment], other: &Comment) -> ForgeResult<Event> {

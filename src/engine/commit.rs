@@ -1,9 +1,11 @@
 //! The only place that changes a run: step, append, swap. What the step ordered may be done only after the append.
 
-use super::World;
+use super::{World, outgoing};
 use crate::{
     domain::{
+        chat::Channel,
         ids::{EffectId, RunId, Seq},
+        repository::RepositoryKey,
         run::{self, Effect, Event, Fact, Ignored, Run, Step, event::EVENT_VERSION},
     },
     ports::store::{Append, NewEvent, Notice, RunRow, StoreError, StoreResult},
@@ -24,7 +26,7 @@ pub async fn claim(world: &World, id: &RunId, fact: Fact, slot_limit: Option<u32
         return Err(StoreError::Failed { message: "a run begins with a claim".into() });
     };
     let notices = notices(&run, &orders, fact.at);
-    append(world, &run, Seq(0), &fact, body, &notices, &[], slot_limit).await?;
+    append(world, &run, Seq(0), &fact, body, Beside { notices, slot_limit, ..Beside::default() }).await?;
     Ok(run)
 }
 
@@ -45,7 +47,9 @@ pub async fn commit(
         }
         Step::Moved { run: moved, orders } => {
             let notices = notices(&moved, &orders, fact.at);
-            append(world, &moved, run.seq, &fact, body, &notices, taken_inputs, None).await?;
+            let settled_since = run::settled_since(run, &moved);
+            let beside = Beside { notices, taken_inputs, settled_since, ..Beside::default() };
+            append(world, &moved, run.seq, &fact, body, beside).await?;
             tracing::info!(run = %moved.id, issue = moved.issue.0, event = fact.event.kind(), stage = moved.stage.name(), "moved");
             *run = *moved;
             Ok(Committed::Moved)
@@ -53,22 +57,42 @@ pub async fn commit(
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one transaction, written in one place")]
+/// What is written in one transaction with an event.
+#[derive(Default)]
+struct Beside<'a> {
+    notices: Vec<Notice>,
+    taken_inputs: &'a [i64],
+    settled_since: Option<Timestamp>,
+    slot_limit: Option<u32>,
+}
+
 async fn append(
     world: &World,
     run: &Run,
     expected: Seq,
     fact: &Fact,
     body: serde_json::Value,
-    notices: &[Notice],
-    taken_inputs: &[i64],
-    slot_limit: Option<u32>,
+    beside: Beside<'_>,
 ) -> StoreResult<()> {
     let event = NewEvent { at: fact.at, kind: fact.event.kind().to_owned(), version: EVENT_VERSION, body };
-    world
-        .store
-        .append(Append { run: &run.id, expected, events: &[event], row: &row(run), notices, taken_inputs, slot_limit })
-        .await?;
+    let outgoing = outgoing::of(world, run, fact, &beside.notices);
+    let (events, row) = ([event], row(run, world.repository()));
+    let append = Append {
+        run: &run.id,
+        expected,
+        events: &events,
+        row: &row,
+        notices: &beside.notices,
+        outgoing: &outgoing,
+        settled_since: beside.settled_since,
+        taken_inputs: beside.taken_inputs,
+        slot_limit: beside.slot_limit,
+    };
+    world.store.append(append).await?;
+    // Whoever queues a message makes sure that a bridge runs.
+    if outgoing.iter().any(|message| message.channel == Channel::Matrix) {
+        world.machine.ensure_bridge();
+    }
     Ok(())
 }
 
@@ -113,21 +137,26 @@ fn notices(run: &Run, orders: &[(EffectId, Effect)], at: Timestamp) -> Vec<Notic
 }
 
 /// Returns what tables and tools show of a run.
-pub fn row(run: &Run) -> RunRow {
+pub fn row(run: &Run, repository: RepositoryKey) -> RunRow {
     RunRow {
         run: run.id.clone(),
         project: run.project.clone(),
+        repository,
         issue: run.issue,
         title: run.title.clone(),
         seq: run.seq,
         stage: run.stage.name().to_owned(),
-        waits_for: run.stage.waits_for(),
+        waits_for: match run.usage_limit.filter(|_| !run.stage.is_over()) {
+            Some(until) => format!("{}; the agent's usage limit, until {until:.0}", run.stage.waits_for()),
+            None => run.stage.waits_for(),
+        },
         attempt: run.attempt,
         pull_request: run.pull_request,
         head: run.head.clone(),
         claimed_at: run.claimed_at,
         changed_at: run.changed_at,
         open: !run.stage.is_ended(),
-        holds_slot: run.stage.holds_slot(),
+        holds_slot: run.holds_slot(),
+        usage_limit: run.usage_limit,
     }
 }

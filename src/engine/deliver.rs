@@ -9,7 +9,7 @@ use crate::{
         run::{Effect, Run, Session, Stage},
     },
     ports::{
-        run_files::RunFiles,
+        run_files::{RunFiles, RunFilesResult},
         session::{PromptLine, SessionError},
     },
 };
@@ -24,15 +24,16 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 const TYPINGS: u32 = 4;
 /// Time in which no line could be typed, although the agent was idle by its hooks, before that counts as failed too.
 const UNTYPABLE: Duration = Duration::from_secs(180);
-/// Time after a driver's start in which a line that an earlier driver typed may still be acknowledged.
-const SETTLE: Duration = Duration::from_millis(1_500);
+
+/// Pause before it is asked again whether somebody still writes in the session.
+const WRITER_LOOK: Duration = Duration::from_secs(1);
+/// Somebody who is attached and has done nothing for this long holds up no message.
+pub const WRITER_IDLE: Duration = Duration::from_secs(600);
 
 /// The delivery under way in this process; what is not here is seen again from the hooks.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Delivery {
     current: Option<Current>,
-    /// Nothing is typed before this: an earlier driver may have typed just now.
-    settled_at: Duration,
 }
 
 #[derive(Debug)]
@@ -58,16 +59,15 @@ pub enum Next {
     GiveUp(String),
 }
 
-impl Delivery {
-    /// Returns the state of a driver that begins at a monotonic time, with a session that an earlier one started or not.
-    pub fn begin(now: Duration, session_is_older: bool) -> Self {
-        Self { current: None, settled_at: if session_is_older { now + SETTLE } else { now } }
-    }
+/// Returns whether the agent is to be left alone: a person is asked, or its worktree is being moved.
+fn is_left_alone(stage: &Stage) -> bool {
+    matches!(stage, Stage::Escalated { .. } | Stage::Rebasing { .. })
+}
 
+impl Delivery {
     /// Decides what to do about the oldest pending message.
     pub fn next(&mut self, run: &Run, files: &dyn RunFiles, now: Duration, wall: Timestamp) -> Next {
-        let deliverable =
-            run.session == Session::Started && !run.stage.is_over() && !matches!(run.stage, Stage::Escalated { .. });
+        let deliverable = run.session == Session::Started && !run.stage.is_over() && !is_left_alone(&run.stage);
         let Some((id, text, due)) = run.pending.iter().find_map(|(id, effect)| match effect {
             Effect::Deliver { message, not_before } => Some((id, &message.text, *not_before)),
             _ => None,
@@ -79,12 +79,17 @@ impl Delivery {
             self.current = None;
             return Next::Nothing;
         }
+        // A person is at the terminal.
+        let due = due.max(run.hands_off_until);
         if let Some(wait) = due.map(|due| due.duration_since(wall)).filter(|wait| wait.is_positive()) {
             return Next::Wait(wait.unsigned_abs());
         }
         let current = match &self.current {
             Some(current) if current.id == *id => current,
-            _ => self.current.insert(Current { id: id.clone(), typings: 0, since: now, not_before: self.settled_at }),
+            _ => {
+                let not_before = now + on_its_way(files.typed_at(id, run.attempt), wall);
+                self.current.insert(Current { id: id.clone(), typings: 0, since: now, not_before })
+            }
         };
         if now < current.not_before {
             return Next::Wait(current.not_before - now);
@@ -104,6 +109,13 @@ impl Delivery {
         }
     }
 
+    /// Takes time that nobody watched out of what a message has waited.
+    pub fn leave_out(&mut self, unwatched: Duration, now: Duration) {
+        if let Some(current) = &mut self.current {
+            current.since = (current.since + unwatched).min(now);
+        }
+    }
+
     /// Takes note of what typing came to.
     pub fn typed(&mut self, id: &EffectId, outcome: Typed, now: Duration) {
         let Some(current) = self.current.as_mut().filter(|current| current.id == *id) else { return };
@@ -114,6 +126,8 @@ impl Delivery {
                 current.not_before = now + ACKNOWLEDGE;
             }
             Typed::NotNow => current.not_before = now + LOOK_AGAIN,
+            // However long a person takes, the session is not to blame.
+            Typed::PersonWrites => (current.since, current.not_before) = (now, now + WRITER_LOOK),
         }
     }
 }
@@ -123,13 +137,40 @@ pub enum Typed {
     Submitted,
     /// No empty input line: somebody types, a dialog, or the program is not ready.
     NotNow,
+    /// A person is attached and writes.
+    PersonWrites,
 }
 
-/// Looks at the screen and types the line if its input line is exactly empty.
-pub async fn type_line(world: &World, run: &Run, line: &str) -> Result<Typed, SessionError> {
+/// Returns whether a person writes in the run's session just now, so that messages have to wait.
+pub async fn person_writes(world: &World, run: &Run) -> Result<bool, SessionError> {
+    Ok(world.sessions.writer_idle(&name_of(run)).await?.is_some_and(|idle| idle < WRITER_IDLE))
+}
+
+/// Returns for how long a line that was typed at a time, by whichever driver, may still be taken by the agent.
+fn on_its_way(typed_at: Option<Timestamp>, wall: Timestamp) -> Duration {
+    // A clock that went back says nothing of the age.
+    let age = |at| Duration::try_from(wall.duration_since(at)).unwrap_or_default();
+    typed_at.map_or(Duration::ZERO, |at| ACKNOWLEDGE.saturating_sub(age(at)))
+}
+
+/// Looks at the screen and types the line if its input line is exactly empty. `note` writes down that it is typed, right before:
+/// the next driver, if this one dies now, then waits for the agent's word before it types the line again.
+pub async fn type_line(
+    world: &World,
+    run: &Run,
+    line: &str,
+    note: impl FnOnce() -> RunFilesResult<()>,
+) -> Result<Typed, SessionError> {
     let name = name_of(run);
+    if person_writes(world, run).await? {
+        return Ok(Typed::PersonWrites);
+    }
     let screen = world.sessions.screen(&name, 0).await?;
     if world.sessions.prompt_line(&screen) != PromptLine::Empty {
+        return Ok(Typed::NotNow);
+    }
+    if let Err(error) = note() {
+        tracing::error!(%error, "it cannot be written down that a line is typed");
         return Ok(Typed::NotNow);
     }
     world.sessions.type_line(&name, line).await?;

@@ -1,33 +1,37 @@
 //! Carries out what a run ordered. Every result is an event for the run; nothing here decides what it means.
 
-use super::{World, claim, comments, merge, notices, observe::Seen, session, survey};
+use super::{
+    World, audit, ci, claim, comments, driver::keep_screen, merge, mirrors, notices, observe::Seen, rebase, session,
+    survey,
+};
 use crate::{
     domain::{
         ci::CiVerdict,
-        ids::EffectId,
+        ids::{BranchName, EffectId, PullRequestNumber},
         issue::OpenOrClosed,
         prompts,
-        run::{Effect, Event, Run, Stage},
+        run::{Effect, Event, IssueState, Run, Stage},
     },
     ports::{
         ci::CiError,
-        forge::{Created, ForgeError, NewPullRequest},
+        forge::{Created, ForgeError, ForgeResult, NewPullRequest, StateFilter},
         lock::{LockError, LockName},
         run_files::RunFiles,
         session::SessionError,
-        store::{MirrorRow, StoreError},
-        workspace::{MirrorPush, WorkspaceError},
+        store::StoreError,
+        workspace::WorkspaceError,
     },
 };
-use jiff::SignedDuration;
 use std::time::Duration;
 
 /// Longest wait for another process that claims in the same repository.
 const DISPATCH_WAIT: Duration = Duration::from_secs(20);
-/// Time for the first check of a project to show itself; then a human is asked.
-const NO_CHECK: SignedDuration = SignedDuration::from_mins(10);
+/// Time after which a branch that is not pushed is looked at again, before the agent is told.
+const PUSH_UNDER_WAY: Duration = Duration::from_secs(2);
 /// Lines of the screen in a diagnosis.
 const DIAGNOSIS_LINES: usize = 50;
+/// Lines above those that are looked at too: a secret may begin there.
+const LINES_ABOVE: usize = 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DispatchError {
@@ -87,16 +91,28 @@ pub async fn carry_out(
     let event = match effect {
         Effect::ConfirmClaim => {
             let dispatch = world.locks.take(LockName::Dispatch, DISPATCH_WAIT).await?;
-            claim::confirm(world, run, dispatch.as_ref()).await?
+            match claim::confirm(world, run, dispatch.as_ref()).await? {
+                // The order stays, and is carried out again once the journal has this.
+                event @ Event::EarlierClaimsDead { .. } => return Ok(Some(Seen::new(event))),
+                event => event,
+            }
         }
         Effect::SurveyPriorWork => survey::survey(world, run).await?,
         Effect::StartSession { attempt, resume } => {
-            let told = session::start(world, run, files, *attempt, *resume).await?;
-            Event::SessionStarted { attempt: *attempt, told }
+            if let Some(until) = world.store.usage_limit(world.clock.now()).await? {
+                return Ok(Some(Seen::new(Event::UsagePaused { until })));
+            }
+            let session::Started { told, not_copied } = session::start(world, run, files, *attempt, *resume).await?;
+            Event::SessionStarted { attempt: *attempt, told, boot: world.machine.this_process().boot_id, not_copied }
         }
         Effect::InspectBranch { phase } => {
             let Some(branch) = &run.branch else { return Ok(Some(failed(id, "the run has no branch"))) };
-            let state = world.workspace.inspect(run.issue, branch).await?;
+            let mut state = world.workspace.inspect(run.issue, branch).await?;
+            if state.ahead > 0 && state.remote.as_ref() != Some(&state.local) {
+                // A push that is under way ends in a moment, and an agent that is told to push what it pushes is confused.
+                tokio::time::sleep(PUSH_UNDER_WAY).await;
+                state = world.workspace.inspect(run.issue, branch).await?;
+            }
             world.workspace.collect(run.issue, branch).await?;
             Event::BranchInspected {
                 phase: *phase,
@@ -109,12 +125,11 @@ pub async fn carry_out(
         }
         Effect::OpenPullRequest { .. } => open_pull_request(world, run, files).await?,
         Effect::RunCi { head, .. } => {
-            let verdict = world.ci.run(head).await?;
-            if verdict.is_no_check_known() && world.clock.now().duration_since(run.since) >= NO_CHECK {
-                let error = "no check is known: set required_contexts, protect the branch, or say provider = \"none\"";
-                return Ok(Some(failed(id, error)));
-            }
-            if matches!(verdict, CiVerdict::Pending { .. }) {
+            let Some(verdict) = ci::verdict(world, run, head).await? else { return Ok(None) };
+            let verdict = verdict.after(world.clock.now().duration_since(run.since));
+            // A person has been asked already, and is not asked again.
+            let still_held = matches!(verdict, CiVerdict::Held { .. }) && matches!(run.stage, Stage::Escalated { .. });
+            if matches!(verdict, CiVerdict::Pending { .. }) || still_held {
                 return Ok(None);
             }
             Event::CiFinished { head: head.clone(), verdict }
@@ -125,13 +140,23 @@ pub async fn carry_out(
                 pull_request: *pull_request,
                 head,
                 issue: Some(run.issue),
+                is_led: true,
                 journaled_green: run.green_at.as_ref(),
+                accepted: &run.accepted,
             };
             merge::judge_and_merge(world, &wanted).await?
         }
+        Effect::Rebase { head, how } => rebase::bring_up_to_date(world, run, head, *how).await?,
+        Effect::Audit { pull_request } => match audit::audit(world, run, *pull_request).await? {
+            Some(findings) => Event::MergeAudited { findings },
+            None => return Ok(None),
+        },
         Effect::SetState { state } => {
             claim::set_state(world, run.issue, *state).await?;
             if matches!(run.stage, Stage::Finishing { .. }) {
+                if *state == IssueState::Backlog {
+                    claim::unassign(world, run.issue).await?;
+                }
                 claim::withdraw(world, run).await?;
             }
             Event::EffectDone
@@ -149,7 +174,7 @@ pub async fn carry_out(
             Event::EffectDone
         }
         Effect::PushMirrors => {
-            push_mirrors(world).await?;
+            mirrors::push(world).await?;
             Event::EffectDone
         }
         Effect::DeleteBranch => {
@@ -157,6 +182,7 @@ pub async fn carry_out(
             Event::EffectDone
         }
         Effect::EndSession => {
+            keep_screen(world, run, files).await;
             world.sessions.end(&session::name_of(run)).await?;
             Event::EffectDone
         }
@@ -194,14 +220,22 @@ async fn open_pull_request(world: &World, run: &Run, files: &dyn RunFiles) -> Re
         Created::New(pull_request) => {
             Ok(Event::PullRequestOpened { number: pull_request.number, head: pull_request.head.clone() })
         }
-        Created::AlreadyThere => Ok(find_own(world, run).await?.unwrap_or_else(|| Event::EffectFailed {
-            error: format!("somebody else has opened a pull request of branch {branch}"),
-        })),
+        Created::AlreadyThere => match find_own(world, run).await? {
+            Some(found) => Ok(found),
+            None => {
+                let unreadable = world.forge.pull_requests(StateFilter::All).await?.unreadable;
+                if !unreadable.is_empty() {
+                    return Err(survey::cannot_be_told(&unreadable).into());
+                }
+                let error = format!("somebody else has opened a pull request of branch {branch}");
+                Ok(Event::EffectFailed { error })
+            }
+        },
     }
 }
 
 /// Finds the pull request that an earlier try has made, whatever has become of it since.
-async fn find_own(world: &World, run: &Run) -> Result<Option<Event>, ForgeError> {
+async fn find_own(world: &World, run: &Run) -> ForgeResult<Option<Event>> {
     Ok(survey::own_pull_request(world, run).await?.map(|own| match own.merged {
         true => Event::Merged { pull_request: own.number, commit: own.merge_commit },
         false => Event::PullRequestOpened { number: own.number, head: own.head },
@@ -218,7 +252,7 @@ async fn verify_merged(world: &World, run: &Run) -> Result<Event, DispatchError>
 }
 
 /// Closes the issue only when its pull request reads back merged; most forges have closed it by then.
-async fn close_issue(world: &World, run: &Run) -> Result<(), DispatchError> {
+pub(super) async fn close_issue(world: &World, run: &Run) -> Result<(), DispatchError> {
     let Some(number) = run.pull_request else { return Ok(()) };
     if !world.forge.pull_request(number).await?.merged {
         let request = format!("closing issue {}", run.issue);
@@ -232,65 +266,30 @@ async fn close_issue(world: &World, run: &Run) -> Result<(), DispatchError> {
 }
 
 /// Deletes the merged branch, unless it holds more than what was merged.
-async fn delete_branch(world: &World, run: &Run) -> Result<(), DispatchError> {
+pub(super) async fn delete_branch(world: &World, run: &Run) -> Result<(), DispatchError> {
     let (Some(branch), Some(number)) = (&run.branch, run.pull_request) else { return Ok(()) };
+    Ok(delete_merged(world, branch, number).await?)
+}
+
+/// Deletes the branch of a merged pull request, unless it holds more than what was merged. Gone is gone.
+pub(super) async fn delete_merged(world: &World, branch: &BranchName, number: PullRequestNumber) -> ForgeResult<()> {
     let Some(tip) = world.forge.branch_tip(branch.as_str()).await? else { return Ok(()) };
     let merged = world.forge.pull_request(number).await?;
     if !merged.merged || merged.head != tip {
-        tracing::warn!(run = %run.id, %branch, tip = tip.short(), "the branch holds more than what was merged, and stays");
+        tracing::warn!(%number, %branch, tip = tip.short(), "the branch holds more than what was merged, and stays");
         return Ok(());
     }
-    world.forge.delete_branch(branch).await?;
-    Ok(())
+    world.forge.delete_branch(branch).await.map(drop)
 }
 
 async fn diagnose(world: &World, run: &Run, id: &EffectId, why: &str) -> Result<(), DispatchError> {
-    let screen = world.sessions.screen(&session::name_of(run), DIAGNOSIS_LINES as u32).await.unwrap_or_default();
-    let lines: Vec<&str> = screen.trim_end().lines().collect();
+    let screen =
+        world.sessions.screen(&session::name_of(run), (DIAGNOSIS_LINES + LINES_ABOVE) as u32).await.unwrap_or_default();
+    let screen = world.redactor.redact_screen(screen.trim_end());
+    let lines: Vec<&str> = screen.lines().collect();
     let tail = lines[lines.len().saturating_sub(DIAGNOSIS_LINES)..].join("\n");
     let minutes = world.clock.now().duration_since(run.claimed_at).as_mins();
     let body = notices::addressed(world, &prompts::diagnosis(why, run.pull_request, minutes, &tail));
     comments::post_once(world, run.issue.0, &id.to_string(), &body).await?;
     Ok(())
-}
-
-/// Brings the primary branch to every mirror that does not have it; a mirror that fails is noted, and ticks go on with it.
-pub async fn push_mirrors(world: &World) -> Result<Vec<MirrorRow>, DispatchError> {
-    if world.project.mirrors.is_empty() {
-        return Ok(Vec::new());
-    }
-    let commit = world.workspace.fetch_primary().await?;
-    let known = world.store.mirrors(&world.project.name).await?;
-    let behind = world.project.mirrors.iter().filter(|(name, _)| {
-        !known.iter().any(|row| row.mirror == **name && row.sha.as_ref() == Some(&commit) && row.error.is_empty())
-    });
-    let pushes =
-        behind.map(|(name, url)| async { (name.clone(), world.workspace.push_mirror(name, url, &commit).await) });
-    let mut rows = Vec::new();
-    for (mirror, pushed) in futures::future::join_all(pushes).await {
-        let before = known.iter().find(|row| row.mirror == mirror);
-        let (sha, error) = match pushed {
-            Ok(MirrorPush::At(sha)) => (Some(sha), String::new()),
-            Ok(MirrorPush::Diverged(how)) => {
-                (before.and_then(|row| row.sha.clone()), format!("it has diverged: {how}"))
-            }
-            Ok(MirrorPush::Failed(why)) => (before.and_then(|row| row.sha.clone()), why),
-            Err(error) => (before.and_then(|row| row.sha.clone()), error.to_string()),
-        };
-        let told = !error.is_empty() && before.is_some_and(|row| row.told);
-        if !error.is_empty() && !told {
-            tracing::warn!(project = %world.project.name, mirror, error, "a mirror stays behind");
-        }
-        let row = MirrorRow {
-            project: world.project.name.clone(),
-            mirror,
-            sha,
-            told: !error.is_empty(),
-            error: world.redactor.redact(&error).into_owned(),
-            at: world.clock.now(),
-        };
-        world.store.set_mirror(&row).await?;
-        rows.push(row);
-    }
-    Ok(rows)
 }

@@ -4,12 +4,13 @@
 use super::{World, gate};
 use crate::{
     domain::{
-        gate::{Gate, NotReady},
+        gate::{Acceptance, Gate, NotReady},
         ids::{IssueNumber, PullRequestNumber, Sha},
         issue::OpenOrClosed,
         known::Known,
+        merge_words,
         pull_request::PullRequest,
-        run::{Event, MergeRefusal},
+        run::{Event, MergeRefusal, WhenBehind},
     },
     ports::{
         forge::{ForgeError, MergeRequest, MergeStyle},
@@ -51,7 +52,11 @@ pub struct Wanted<'a> {
     /// The commit that the gate passed.
     pub head: &'a Sha,
     pub issue: Option<IssueNumber>,
+    /// A run leads it, which would see to CI and review again.
+    pub is_led: bool,
     pub journaled_green: Option<&'a Sha>,
+    /// What people have accepted by their word to rig.
+    pub accepted: &'a [Acceptance],
 }
 
 /// Judges and merges. Returns what the pull request came to, as an event of its run.
@@ -63,16 +68,29 @@ pub async fn judge_and_merge(world: &World, wanted: &Wanted<'_>) -> Result<Event
     }
     let refused = |why: MergeRefusal| Ok(Event::MergeRefused { head: wanted.head.clone(), why });
     let reviews = gate::reviews(world, &pull_request).await?;
-    let ci = gate::ci_verdict(world, wanted.head, wanted.journaled_green).await;
-    let request =
-        MergeRequest { head: wanted.head.clone(), style: style(world), title: String::new(), message: String::new() };
-    match crate::domain::gate::gate(&gate::snapshot(world, pull_request, ci, Known::Known(reviews), wanted.issue)) {
+    let request = request(world, wanted, &pull_request);
+    let subject = gate::Subject {
+        pull_request,
+        reviews: Known::Known(reviews),
+        issue: wanted.issue,
+        journaled_green: wanted.journaled_green,
+        accepted: wanted.accepted.to_vec(),
+    };
+    match gate::judge(world, subject).await {
         Gate::Ready(ready) if ready.head() == wanted.head => {}
         Gate::Ready(_) => return refused(MergeRefusal::NotReady { reasons: vec!["the head has moved".into()] }),
         Gate::NotReady(reasons) if is_only_unmergeable(&reasons) => return refused(conflict(world, wanted.head).await),
         Gate::NotReady(reasons) => {
-            return refused(MergeRefusal::NotReady { reasons: reasons.iter().map(NotReady::words).collect() });
+            let words: Vec<String> = reasons.iter().map(NotReady::words).collect();
+            // What could not be found out may be known a moment later; it says nothing against the pull request.
+            return refused(match reasons.iter().all(NotReady::is_unknown) {
+                true => MergeRefusal::TryAgain { message: words.join("; ") },
+                false => MergeRefusal::NotReady { reasons: words },
+            });
         }
+    }
+    if let Some(why) = outdated(world, wanted).await {
+        return refused(why);
     }
     let answer = world.forge.merge(wanted.pull_request, &request).await;
     let after = settled(world, wanted.pull_request).await?;
@@ -82,7 +100,15 @@ pub async fn judge_and_merge(world: &World, wanted: &Wanted<'_>) -> Result<Event
     match answer {
         // The forge said yes and shows no merge: never taken for success.
         Ok(()) => refused(MergeRefusal::TryAgain { message: "the merge was accepted but is not shown".into() }),
-        Err(error) if error.is_transient() => Err(error.into()),
+        Err(error) if error.is_transient() => match error.to_string() {
+            // A real forge answers so with 500, as if it had failed; nothing has happened.
+            text if text.contains("open dependencies") => refused(MergeRefusal::Protected { message: text }),
+            text if text.contains("diverg") => refused(MergeRefusal::Outdated { message: text }),
+            _ => Err(error.into()),
+        },
+        Err(ForgeError::Refused { status: 409, message, .. }) if is_gits_conflict(&message) && after.mergeable => {
+            refused(MergeRefusal::Outdated { message })
+        }
         Err(ForgeError::Refused { message, .. }) => match refusal_of(&message) {
             MergeRefusal::TryAgain { .. } if !after.mergeable => refused(conflict(world, wanted.head).await),
             why => refused(why),
@@ -134,10 +160,45 @@ async fn conflict(world: &World, head: &Sha) -> MergeRefusal {
     }
 }
 
+/// Returns whether these are git's words on commits that cannot be put onto the primary branch one by one, although a merge
+/// would succeed.
+fn is_gits_conflict(message: &str) -> bool {
+    message.contains("CONFLICT") || message.contains("could not apply")
+}
+
+/// Returns the refusal when the project wants branches up to date and this one is not. What no run leads is merged as it is:
+/// nobody would see to its CI and its review again.
+async fn outdated(world: &World, wanted: &Wanted<'_>) -> Option<MergeRefusal> {
+    if world.project.merge.when_behind == WhenBehind::AsIs || !wanted.is_led {
+        return None;
+    }
+    match world.workspace.is_behind(wanted.head).await {
+        Ok(false) => None,
+        Ok(true) => Some(MergeRefusal::Outdated { message: format!("{} has moved on", world.project.primary_branch) }),
+        Err(error) => Some(MergeRefusal::TryAgain { message: error.to_string() }),
+    }
+}
+
+/// Puts together what is asked of the forge: the judged commit, and the project's words where it has any.
+fn request(world: &World, wanted: &Wanted<'_>, pull_request: &PullRequest) -> MergeRequest {
+    let merge = &world.project.merge;
+    let issue = wanted.issue.map(|issue| issue.0);
+    let redacted = |text: String| world.redactor.redact(&text).into_owned();
+    MergeRequest {
+        head: wanted.head.clone(),
+        style: style(world),
+        title: redacted(merge_words::title(&merge.title, pull_request, issue)),
+        message: redacted(merge_words::message(&merge.message, pull_request, issue)),
+    }
+}
+
 /// Reads the forge's words where its status code says too little: what will pass with time is told from what will not.
 fn refusal_of(message: &str) -> MergeRefusal {
     let text = message.to_lowercase();
-    let waits = ["approval", "status check", "requested changes", "review"];
+    if text.contains("behind the base") || text.contains("outdated branch") {
+        return MergeRefusal::Outdated { message: message.to_owned() };
+    }
+    let waits = ["approval", "status check", "requested changes", "review", "work in progress"];
     if waits.iter().any(|word| text.contains(word)) {
         return MergeRefusal::NotReady { reasons: vec![message.to_owned()] };
     }

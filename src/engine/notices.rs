@@ -1,7 +1,7 @@
 //! Sends what people are to be told: every notice to the log, those that need somebody also to the issue. At least once
 //! sent, once shown: a comment carries the notice's id.
 
-use super::{World, comments};
+use super::{World, bridge, comments, pump::Pump};
 use crate::ports::{forge::ForgeError, lock::LockName, store::StoreResult};
 use std::time::Duration;
 
@@ -13,7 +13,39 @@ const WAIT: Duration = Duration::from_secs(10);
 
 /// Sends what waits in the outbox for this project. What the forge does not take now stays for the next round.
 pub async fn send(world: &World) -> StoreResult<()> {
-    if world.store.unsent_notices(1).await?.is_empty() {
+    send_to_issue(world).await?;
+    send_by_channels(world).await
+}
+
+/// Empties the outboxes of the channels that need no process of their own, and sees to the bridge of the one that does.
+async fn send_by_channels(world: &World) -> StoreResult<()> {
+    if world.project.matrix.is_some() {
+        let projects = std::slice::from_ref(&world.project.name);
+        if bridge::is_needed(&*world.store, &*world.outbox, projects).await? {
+            world.machine.ensure_bridge();
+        }
+    }
+    if world.senders.is_empty() {
+        return Ok(());
+    }
+    // One process at a time, so that the order holds; whoever comes second knows that the first sends.
+    let Ok(_sending) = world.locks.take(LockName::Channels, Duration::ZERO).await else { return Ok(()) };
+    for (channel, sender) in &world.senders {
+        let pump = Pump {
+            outbox: &*world.outbox,
+            sender: &**sender,
+            clock: &*world.clock,
+            channel: *channel,
+            project: &world.project.name,
+            room: None,
+        };
+        pump.empty().await?;
+    }
+    Ok(())
+}
+
+async fn send_to_issue(world: &World) -> StoreResult<()> {
+    if world.store.unsent_notices(Some(&world.project.name), 1).await?.is_empty() {
         return Ok(());
     }
     let _sending = match world.locks.take(LockName::Notices, WAIT).await {
@@ -23,10 +55,7 @@ pub async fn send(world: &World) -> StoreResult<()> {
             return Ok(());
         }
     };
-    for notice in world.store.unsent_notices(ROUND).await? {
-        if notice.project != world.project.name {
-            continue;
-        }
+    for notice in world.store.unsent_notices(Some(&world.project.name), ROUND).await? {
         if notice.on_issue {
             match comments::post_once(world, notice.issue.0, &notice.id.to_string(), &addressed(world, &notice.text))
                 .await

@@ -6,12 +6,17 @@ use crate::{
         ids::{RunId, Seq},
         run::{self, Fact, Run},
     },
-    ports::store::{RecordedEvent, StoreError, StoreResult},
+    ports::store::{RecordedEvent, Store, StoreError, StoreResult},
 };
 
 /// Returns a run as its journal has it.
 pub async fn load(world: &World, id: &RunId) -> StoreResult<Run> {
-    let events = world.store.events(id, Seq(0)).await?;
+    load_from(&*world.store, id).await
+}
+
+/// Returns a run as its journal has it, for those who have no world.
+pub async fn load_from(store: &dyn Store, id: &RunId) -> StoreResult<Run> {
+    let events = store.events(id, Seq(0)).await?;
     let facts = events.iter().map(read).collect::<StoreResult<Vec<_>>>()?;
     run::fold(id, &facts).ok_or_else(|| StoreError::Damaged {
         position: events.first().map_or(0, |event| event.position),

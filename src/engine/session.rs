@@ -1,7 +1,7 @@
 //! Starts a run's session: the worktree, the first prompt, the agent. What the prompt is made of is gathered here, its
 //! words are the domain's.
 
-use super::World;
+use super::{World, set_up};
 use crate::{
     config::root::RunDir,
     domain::{
@@ -13,7 +13,7 @@ use crate::{
     ports::{
         forge::{ForgeError, StateFilter},
         run_files::{RunFiles, RunFilesError},
-        session::{SessionError, SessionName, SessionPlan},
+        session::{GuardPlan, SessionError, SessionName, SessionPlan},
         workspace::WorkspaceError,
     },
 };
@@ -36,6 +36,8 @@ pub enum StartError {
     Session(#[from] SessionError),
     #[error(transparent)]
     Files(#[from] RunFilesError),
+    #[error("setting up the worktree failed twice: it {problem}; its output ends:\n{output}")]
+    SetUp { problem: String, output: String },
     #[error("the run has no branch yet")]
     NoBranch,
 }
@@ -47,7 +49,7 @@ impl StartError {
             Self::Forge(error) => error.is_transient(),
             Self::Workspace(error) => error.is_transient(),
             Self::Session(SessionError::Failed { .. }) | Self::Files(_) => true,
-            Self::Session(SessionError::Unusable { .. }) | Self::NoBranch => false,
+            Self::Session(SessionError::Unusable { .. }) | Self::SetUp { .. } | Self::NoBranch => false,
         }
     }
 }
@@ -57,15 +59,23 @@ pub fn name_of(run: &Run) -> SessionName {
     SessionName { project: run.project.clone(), issue: run.issue }
 }
 
-/// Starts an attempt, and returns the messages that its first prompt contains. Safe to repeat: a session of the same
-/// attempt that lives is left alone.
+/// What came of a start.
+#[derive(Debug)]
+pub struct Started {
+    /// Messages that the first prompt contains.
+    pub told: Vec<EffectId>,
+    /// Files that the worktree should have got, and the checkout does not have.
+    pub not_copied: Vec<String>,
+}
+
+/// Starts an attempt. Safe to repeat: a session of the same attempt that lives is left alone.
 pub async fn start(
     world: &World,
     run: &Run,
     files: &dyn RunFiles,
     attempt: Attempt,
     resume: Option<Attempt>,
-) -> Result<Vec<EffectId>, StartError> {
+) -> Result<Started, StartError> {
     let branch = run.branch.as_ref().ok_or(StartError::NoBranch)?;
     let worktree = world.workspace.prepare(run.issue, branch).await?;
     files.open_attempt(attempt)?;
@@ -90,16 +100,24 @@ pub async fn start(
         prompt,
         agent_session: agent_session_id(run, resume.unwrap_or(attempt)),
         resume: resume.is_some(),
-        env: environment(world, &run_dir),
+        env: environment(world, run, &run_dir).await,
         push_token: world.project.forge.push_token.clone(),
         remote_url: format!("{}/{}.git", world.project.forge_url, world.project.repository),
+        guard: GuardPlan {
+            branch: branch.to_string(),
+            primary_branch: world.project.primary_branch.clone(),
+            forge_url: world.project.forge_url.clone(),
+            writable: vec![run_dir.scratch()],
+            policy: world.project.guard.clone(),
+        },
     };
+    set_up::set_up(world, run, files, &plan).await?;
     world.sessions.start(&plan).await?;
-    Ok(told)
+    Ok(Started { told, not_copied: worktree.not_copied })
 }
 
 /// The agent's own session id is derived from the run and the attempt that began it, so that a repeat gives the same.
-fn agent_session_id(run: &Run, attempt: Attempt) -> String {
+pub(super) fn agent_session_id(run: &Run, attempt: Attempt) -> String {
     let hash = Sha256::digest(format!("{} {attempt}", run.id).as_bytes());
     let mut text = String::with_capacity(36);
     for (index, byte) in hash.iter().take(16).enumerate() {
@@ -117,11 +135,15 @@ fn agent_session_id(run: &Run, attempt: Attempt) -> String {
     text
 }
 
-fn environment(world: &World, run_dir: &RunDir) -> Vec<(String, String)> {
+async fn environment(world: &World, run: &Run, run_dir: &RunDir) -> Vec<(String, String)> {
     let allowed = world.project.agent.env.iter();
     let mut env: Vec<(String, String)> =
         allowed.map(|(name, value)| (name.clone(), value.expose_secret().to_owned())).collect();
     env.push(("SCRATCH_FILE".into(), run_dir.scratch().display().to_string()));
+    // There may be no thread yet, and the session does without.
+    if let Ok(Some(thread)) = world.outbox.thread(&run.id).await {
+        env.push(("MATRIX_THREAD_ID".into(), thread.root));
+    }
     env
 }
 
@@ -134,8 +156,10 @@ async fn first_prompt(
 ) -> Result<String, StartError> {
     let (issue, comments) = futures::try_join!(world.forge.issue(run.issue), world.forge.comments(run.issue.0))?;
     let comments: Vec<Comment> = comments.into_iter().filter(|comment| !is_bot(world, &comment.author)).collect();
-    let others = world.forge.issues(StateFilter::Open, Some(&world.project.labels.backlog)).await.unwrap_or_default();
+    let others = world.forge.issues(StateFilter::Open, Some(&world.project.labels.backlog)).await;
     let mut others: Vec<(u64, String)> = others
+        .map(|listed| listed.items)
+        .unwrap_or_default()
         .into_iter()
         .filter(|other| other.number != run.issue)
         .map(|other| (other.number.0, other.title))
@@ -144,7 +168,8 @@ async fn first_prompt(
     others.truncate(OTHER_ISSUES);
     let mut prior_art = Vec::new();
     for number in &run.prior {
-        prior_art.push((*number, world.forge.diff(*number, PRIOR_DIFF_BYTES).await.unwrap_or_default()));
+        let diff = world.forge.diff(*number, PRIOR_DIFF_BYTES).await;
+        prior_art.push((*number, diff.unwrap_or_else(|_| "Its diff could not be read.".into())));
     }
     let diff_stat = match &run.branch {
         Some(branch) => {

@@ -1,67 +1,142 @@
 //! Fetches what a tick decides from, all of it once and side by side. What cannot be fetched is unknown, never left out.
+//! Once it is complete, nothing is read any more before something is done: what is done is judged again by itself.
 
-use super::World;
+mod pull_requests;
+
+pub use pull_requests::{PullRequestFacts, is_without_run, issue_of};
+
+use super::{World, claim};
 use crate::{
     domain::{
-        ids::IssueNumber,
+        ids::{IssueNumber, PullRequestNumber},
         issue::{Issue, OpenOrClosed},
         known::Known,
-        pull_request::PullRequest,
         queue::{
             Asks, Candidate, Claim, IssueFact, LabelNames, QueueSnapshot, Selection, select, written_dependencies,
         },
     },
     ports::{
-        forge::{ForgeError, StateFilter},
+        forge::{ForgeError, Listed, StateFilter, Unreadable},
         store::{RunRow, StoreResult},
     },
 };
 use futures::{StreamExt, stream};
-use std::collections::BTreeMap;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Requests for single issues that are under way at once.
-const CONCURRENT: usize = 6;
+/// Issues that are asked about at once.
+const CONCURRENT: usize = 12;
+/// With more open questions about single issues than this, the list of all open ones is read instead: fifty for one request.
+const MOST_SINGLE_ISSUES: usize = 40;
 /// Rounds of asking for further facts; each asks for something new, so this is only a belt.
 const ROUNDS: u32 = 200;
 
 /// What a tick knows of one project.
 pub struct Snapshot {
+    /// Those of the project, and those of its repository that other projects lead.
     pub open_runs: Vec<RunRow>,
-    pub pull_requests: Known<Vec<PullRequest>>,
+    /// The open ones that rig may merge, by their number.
+    pub pull_requests: Known<Vec<PullRequestFacts>>,
+    /// The open ones that rig may not merge, and why.
+    pub not_ours: Vec<(PullRequestNumber, String)>,
+    /// Open pull requests that make no sense.
+    pub unreadable: Vec<Unreadable>,
+    /// Complete: the selection asks for nothing more.
     pub queue: QueueSnapshot,
+    /// What could not be had, in words.
+    pub problems: Vec<String>,
+}
+
+impl Snapshot {
+    /// Takes back everything that the forge has said.
+    pub fn forget_forge(&mut self, why: &str) {
+        self.pull_requests = Known::unknown(why);
+        self.not_ours.clear();
+        self.unreadable.clear();
+        self.problems.clear();
+        self.queue.candidates.clear();
+    }
 }
 
 /// Fetches the snapshot of a project.
 pub async fn fetch(world: &World) -> StoreResult<Snapshot> {
     let labels = &world.project.labels;
     let (open_runs, pull_requests, backlog, in_progress) = tokio::join!(
-        world.store.open_runs(Some(&world.project.name)),
+        world.open_runs(),
         world.forge.pull_requests(StateFilter::Open),
         world.forge.issues(StateFilter::Open, Some(&labels.backlog)),
         world.forge.issues(StateFilter::Open, Some(&labels.in_progress)),
     );
     let open_runs = open_runs?;
-    let pull_requests = known(pull_requests);
+    let usage_limit = world.store.usage_limit(world.clock.now()).await?;
+    let listed = pull_requests.iter().flat_map(|listed| &listed.items);
+    let not_ours = listed.filter_map(|one| pull_requests::not_ours(world, one)).collect();
+    let unreadable = pull_requests.iter().flat_map(|listed| &listed.unreadable).cloned().collect();
+    let (pull_requests, (queue, problems)) = tokio::join!(
+        async {
+            match pull_requests {
+                Ok(listed) => Known::Known(pull_requests::gather(world, &open_runs, listed.items).await),
+                Err(error) => Known::unknown(error.to_string()),
+            }
+        },
+        gather_queue(world, &open_runs, usage_limit, [backlog, in_progress]),
+    );
+    Ok(Snapshot { open_runs, pull_requests, not_ours, unreadable, queue, problems })
+}
+
+async fn gather_queue(
+    world: &World,
+    open_runs: &[RunRow],
+    usage_limit: Option<Timestamp>,
+    lists: [Result<Listed<Issue>, ForgeError>; 2],
+) -> (QueueSnapshot, Vec<String>) {
     let mut issues: BTreeMap<IssueNumber, Issue> = BTreeMap::new();
-    let mut unread = None;
-    for list in [backlog, in_progress] {
+    let (mut unread, mut unreadable) = (None, Vec::new());
+    for list in lists {
         match list {
-            Ok(list) => issues.extend(list.into_iter().map(|issue| (issue.number, issue))),
+            Ok(listed) => {
+                issues.extend(listed.items.into_iter().map(|issue| (issue.number, issue)));
+                unreadable.extend(listed.unreadable);
+            }
             // Half a queue is no queue: an older or more urgent issue may be in the other half.
             Err(error) => unread = Some(error.to_string()),
         }
     }
-    if let Some(why) = &unread {
-        tracing::warn!(project = %world.project.name, why, "the queue could not be read");
+    let mut problems = Vec::new();
+    if let Some(why) = unread {
+        problems.push(format!("the queue is unknown: {why}"));
         issues.clear();
+        unreadable.clear();
     }
-    let candidates = stream::iter(issues.into_values())
-        .map(|issue| candidate(world, &open_runs, issue))
+    unreadable.sort_by_key(|one| one.number);
+    unreadable.dedup();
+    problems.extend(unreadable.iter().map(|one| format!("an issue of the queue cannot be read: {}", words_of(one))));
+    let listed: BTreeSet<IssueNumber> = issues.keys().copied().collect();
+    let mut candidates: Vec<Candidate> = stream::iter(issues.into_values())
+        .map(|issue| candidate(world, open_runs, issue))
         .buffered(CONCURRENT)
         .collect()
         .await;
-    let queue = base(world, &open_runs, candidates);
-    Ok(Snapshot { open_runs, pull_requests, queue })
+    let numbered = unreadable.iter().filter_map(|one| Some((IssueNumber(one.number?), one.why.as_str())));
+    let without_issue: BTreeMap<IssueNumber, &str> = numbered.filter(|(number, _)| !listed.contains(number)).collect();
+    candidates.extend(without_issue.into_iter().map(|(number, why)| Candidate {
+        number,
+        issue: Known::unknown(why),
+        is_pull_request: false,
+        claim: Known::unknown(why),
+        open_run: Known::Known(open_runs.iter().any(|row| row.issue == number)),
+    }));
+    let mut queue = base(world, open_runs, candidates);
+    queue.usage_limit = usage_limit;
+    settle(world, &mut queue).await;
+    (queue, problems)
+}
+
+pub(super) fn words_of(one: &Unreadable) -> String {
+    match one.number {
+        Some(number) => format!("#{number}: {}", one.why),
+        None => one.why.clone(),
+    }
 }
 
 /// Returns a queue snapshot without answers to further questions.
@@ -75,6 +150,7 @@ pub fn base(world: &World, open_runs: &[RunRow], candidates: Vec<Candidate>) -> 
             Some(free) => Known::Known(free),
             None => Known::unknown("the machine does not say how much memory is free"),
         },
+        usage_limit: None,
         min_free_memory_mb: world.project.agent.min_free_memory_mb,
         max_agents: world.project.agent.max_agents,
         slots_taken: Known::Known(u32::try_from(slots_taken).unwrap_or(u32::MAX)),
@@ -92,8 +168,8 @@ pub async fn candidate(world: &World, open_runs: &[RunRow], issue: Issue) -> Can
     let claim = if claimed && !open_run { claim_of(world, issue.number).await } else { Known::Known(Claim::Nobody) };
     Candidate {
         number: issue.number,
+        is_pull_request: issue.is_pull_request,
         issue: Known::Known(issue),
-        is_pull_request: false,
         claim,
         open_run: Known::Known(open_run),
     }
@@ -105,55 +181,78 @@ async fn claim_of(world: &World, number: IssueNumber) -> Known<Claim> {
         Ok(comments) => comments,
         Err(error) => return Known::unknown(error.to_string()),
     };
-    let own = format!("root={} -->", world.root_id);
-    let last = comments
-        .iter()
-        .rfind(|comment| comment.author.is(&world.project.forge.bot) && comment.body.contains("<!-- rig:claim run="));
-    Known::Known(match last {
-        Some(comment) if comment.body.contains(&own) => Claim::ThisRoot,
-        Some(comment) => Claim::Other(comment.body.lines().next().unwrap_or("another root").to_owned()),
+    let mut claims = comments.iter().filter_map(|comment| Some((comment, claim::claiming_root(world, comment)?)));
+    Known::Known(match claims.next_back() {
+        Some((_, root)) if root == world.root_id => Claim::ThisRoot,
+        Some((comment, _)) => Claim::Other(comment.body.lines().next().unwrap_or("another root").to_owned()),
         None => Claim::Nobody,
     })
 }
 
 /// Selects, fetching the further facts that the selection asks for until it asks for none.
 pub async fn settle(world: &World, snapshot: &mut QueueSnapshot) -> Selection {
+    let mut open_is_read = false;
     for _ in 0..ROUNDS {
         let selection = select(snapshot);
         if selection.asks.is_empty() {
             return selection;
         }
-        answer(world, snapshot, &selection.asks).await;
+        let mut asks = selection.asks;
+        if asks.issues.len() > MOST_SINGLE_ISSUES && !open_is_read {
+            open_is_read = read_open_issues(world, snapshot, &mut asks).await;
+        }
+        answer(world, snapshot, &asks).await;
     }
     tracing::error!(project = %world.project.name, "the selection did not come to an end");
     Selection { decisions: Vec::new(), asks: Asks::default() }
 }
 
+/// Reads the list of all open issues, and takes from the questions what it answers. Returns whether it was there to be read;
+/// when it was not, the questions stay open for good.
+async fn read_open_issues(world: &World, snapshot: &mut QueueSnapshot, asks: &mut Asks) -> bool {
+    match world.forge.issues(StateFilter::Open, None).await {
+        Ok(open) => {
+            for issue in open.items {
+                snapshot.issues.entry(issue.number).or_insert_with(|| fact_of(&issue));
+            }
+            asks.issues.retain(|number| !snapshot.issues.contains_key(number));
+            true
+        }
+        Err(error) => {
+            snapshot.issues.extend(asks.issues.drain(..).map(|number| (number, Known::unknown(error.to_string()))));
+            false
+        }
+    }
+}
+
 async fn answer(world: &World, snapshot: &mut QueueSnapshot, asks: &Asks) {
-    let issues: Vec<_> = stream::iter(asks.issues.clone())
-        .map(|number| async move { (number, issue_fact(world, number).await) })
-        .buffered(CONCURRENT)
-        .collect()
-        .await;
-    let links: Vec<_> = stream::iter(asks.links.clone())
-        .map(|number| async move { (number, known(world.forge.dependency_links(number).await)) })
-        .buffered(CONCURRENT)
-        .collect()
-        .await;
+    let (issues, links) = tokio::join!(
+        stream::iter(asks.issues.clone())
+            .map(|number| async move { (number, issue_fact(world, number).await) })
+            .buffered(CONCURRENT)
+            .collect::<Vec<_>>(),
+        stream::iter(asks.links.clone())
+            .map(|number| async move { (number, Known::from(world.forge.dependency_links(number).await)) })
+            .buffered(CONCURRENT)
+            .collect::<Vec<_>>(),
+    );
     snapshot.issues.extend(issues);
     snapshot.links.extend(links);
 }
 
 async fn issue_fact(world: &World, number: IssueNumber) -> Known<IssueFact> {
     match world.forge.issue(number).await {
-        Ok(issue) if issue.state == OpenOrClosed::Closed => Known::Known(IssueFact::Closed),
-        Ok(issue) => {
-            let depends_on = written_dependencies(&issue.body, number).numbers;
-            Known::Known(IssueFact::Open { depends_on })
-        }
+        Ok(issue) => fact_of(&issue),
         Err(ForgeError::NotFound { .. }) => Known::Known(IssueFact::Missing),
         Err(error) => Known::unknown(error.to_string()),
     }
+}
+
+fn fact_of(issue: &Issue) -> Known<IssueFact> {
+    Known::Known(match issue.state {
+        OpenOrClosed::Closed => IssueFact::Closed,
+        OpenOrClosed::Open => IssueFact::Open { depends_on: written_dependencies(&issue.body, issue.number).numbers },
+    })
 }
 
 fn label_names(world: &World) -> LabelNames {
@@ -165,12 +264,5 @@ fn label_names(world: &World) -> LabelNames {
         blocked: labels.blocked.clone(),
         underspecified: labels.underspecified.clone(),
         skip: labels.skip.clone(),
-    }
-}
-
-fn known<T>(result: Result<T, ForgeError>) -> Known<T> {
-    match result {
-        Ok(value) => Known::Known(value),
-        Err(error) => Known::unknown(error.to_string()),
     }
 }

@@ -1,31 +1,40 @@
 //! Looks for what others left of an issue: the bot's open pull request is gone on with, everything else is prior art.
 
-use super::{World, resume};
+use super::{World, dispatch::DispatchError, resume, retry};
 use crate::{
     domain::{
-        gate::closes_issue,
-        ids::{BranchName, IssueNumber, PullRequestNumber},
+        gate::{closed_issues, closes_issue},
+        ids::{BranchName, IssueNumber, Login, PullRequestNumber},
         issue::{Issue, OpenOrClosed},
+        prompts,
         pull_request::PullRequest,
         run::{Event, Run},
     },
-    ports::forge::{ForgeError, ForgeResult, StateFilter},
+    ports::{
+        forge::{ForgeError, ForgeResult, Listed, StateFilter, Unreadable},
+        store::{RunRow, StoreError, StoreResult},
+    },
 };
 
 /// Names that are tried for a new branch before rig gives up.
 const MOST_BRANCHES: u32 = 100;
+/// Newest runs of the project among which earlier ones of the issue are looked for.
+const MOST_RUNS: u32 = 500;
 /// Earlier pull requests that are shown to the agent, newest first.
 const MOST_PRIOR: usize = 3;
 
 /// Surveys the earlier work on the run's issue.
-pub async fn survey(world: &World, run: &Run) -> ForgeResult<Event> {
+pub async fn survey(world: &World, run: &Run) -> Result<Event, DispatchError> {
     let (issue, all) = futures::try_join!(world.forge.issue(run.issue), world.forge.pull_requests(StateFilter::All))?;
-    let mut related: Vec<&PullRequest> = all.iter().filter(|pull_request| belongs(pull_request, &issue)).collect();
+    let Listed { items: all, unreadable } = all;
+    let known = led_before(world, run).await?;
+    let belongs = |pull_request: &&PullRequest| belongs(pull_request, &issue) || known.contains(&pull_request.number);
+    let mut related: Vec<&PullRequest> = all.iter().filter(belongs).collect();
     related.sort_by_key(|pull_request| std::cmp::Reverse(pull_request.number));
-    let taken = led_elsewhere(world, run).await;
+    let taken = led_elsewhere(world, run).await?;
     let adopted = related
         .iter()
-        .find(|ours| is_ours(world, ours) && is_for(ours, run.issue) && !taken.contains(&ours.number))
+        .find(|ours| is_ours(world, ours) && is_for(ours, &issue, &known) && !taken.contains(&ours.number))
         .copied();
     let prior: Vec<PullRequestNumber> = related
         .iter()
@@ -35,10 +44,22 @@ pub async fn survey(world: &World, run: &Run) -> ForgeResult<Event> {
         .collect();
     let branch = match adopted.and_then(|pull_request| pull_request.head_branch.clone()) {
         Some(branch) => branch,
-        None => free_branch(run.issue, &all)?,
+        None => {
+            let branch = free_branch(run.issue, &all)?;
+            let wanted = known.iter().copied().chain(named_in_issue(&issue.body));
+            if hides_one(wanted, &all, &unreadable)
+                || !unreadable.is_empty() && world.forge.branch_tip(branch.as_str()).await?.is_some()
+            {
+                return Err(cannot_be_told(&unreadable).into());
+            }
+            branch
+        }
     };
+    if let Some(ours) = adopted {
+        say_what_it_closes(world, ours, run.issue).await?;
+    }
     let ci_fixes_spent = match adopted {
-        Some(pull_request) => spent_before(world, run, pull_request.number).await,
+        Some(pull_request) => spent_before(world, run, pull_request.number).await?,
         None => 0,
     };
     Ok(Event::PriorWorkSurveyed {
@@ -50,10 +71,33 @@ pub async fn survey(world: &World, run: &Run) -> ForgeResult<Event> {
     })
 }
 
+/// Returns whether a pull request that is wanted is not among those that can be read, while others cannot be read.
+fn hides_one(
+    mut wanted: impl Iterator<Item = PullRequestNumber>,
+    all: &[PullRequest],
+    unreadable: &[Unreadable],
+) -> bool {
+    !unreadable.is_empty() && wanted.any(|number| all.iter().all(|one| one.number != number))
+}
+
+/// The issue's own pull request may be among those that cannot be read: it may be read a moment later.
+pub fn cannot_be_told(unreadable: &[Unreadable]) -> ForgeError {
+    let why = unreadable.first().map(|one| one.why.clone()).unwrap_or_default();
+    ForgeError::Garbled { request: "the list of pull requests".into(), message: why }
+}
+
+/// A pull request that is meant for the issue without saying so would never pass the gate, and nobody else says it.
+async fn say_what_it_closes(world: &World, ours: &PullRequest, issue: IssueNumber) -> ForgeResult<()> {
+    if !world.project.merge.require_closes || closes_issue(&ours.body, issue) {
+        return Ok(());
+    }
+    world.forge.set_pull_request_body(ours.number, &prompts::closing_body(issue.0, &ours.body)).await
+}
+
 /// Returns the pull request that this run has made: the open one of its branch, else a merged one of the very commit that
 /// the run wanted to have merged.
 pub async fn own_pull_request(world: &World, run: &Run) -> ForgeResult<Option<PullRequest>> {
-    let all = world.forge.pull_requests(StateFilter::All).await?;
+    let all = world.forge.pull_requests(StateFilter::All).await?.items;
     let of_branch =
         |pull_request: &&PullRequest| is_ours(world, pull_request) && pull_request.head_branch == run.branch;
     let merged_head = |pull_request: &&PullRequest| {
@@ -67,12 +111,22 @@ pub async fn own_pull_request(world: &World, run: &Run) -> ForgeResult<Option<Pu
 
 /// Returns whether rig may go on with a pull request: open, by the bot, from a branch of this repository.
 pub fn is_ours(world: &World, pull_request: &PullRequest) -> bool {
+    is_of(&world.project.forge.bot, &world.project.primary_branch, pull_request)
+}
+
+fn is_of(bot: &Login, primary_branch: &str, pull_request: &PullRequest) -> bool {
     pull_request.state == OpenOrClosed::Open
         && !pull_request.merged
         && pull_request.same_repository
-        && pull_request.author.is(&world.project.forge.bot)
-        && pull_request.base_branch == world.project.primary_branch
-        && pull_request.head_branch.as_ref().is_some_and(|branch| branch.as_str() != world.project.primary_branch)
+        && pull_request.author.is(bot)
+        && pull_request.base_branch == primary_branch
+        && pull_request.head_branch.as_ref().is_some_and(|branch| branch.as_str() != primary_branch)
+}
+
+/// Returns the issue that a pull request is for: by its branch, else the first that its text closes.
+pub fn issue_of(pull_request: &PullRequest) -> Option<IssueNumber> {
+    let by_branch = pull_request.head_branch.as_ref().and_then(|branch| issue_of_branch(branch.as_str()));
+    by_branch.or_else(|| closed_issues(&pull_request.body).first().copied())
 }
 
 /// Returns the issue that a branch of rig's own naming is for: `fix/issue-N` or `fix/issue-N-K`.
@@ -82,17 +136,29 @@ pub fn issue_of_branch(branch: &str) -> Option<IssueNumber> {
     again.is_none_or(|text| text.parse::<u32>().is_ok()).then(|| number.parse().ok().map(IssueNumber)).flatten()
 }
 
-/// Returns the pull requests that other open runs of the project lead: never adopted.
-async fn led_elsewhere(world: &World, run: &Run) -> Vec<PullRequestNumber> {
-    let rows = world.store.open_runs(Some(&run.project)).await.unwrap_or_default();
-    rows.into_iter().filter(|row| row.run != run.id).filter_map(|row| row.pull_request).collect()
+/// Returns the pull requests that other open runs of the repository lead: never adopted.
+async fn led_elsewhere(world: &World, run: &Run) -> StoreResult<Vec<PullRequestNumber>> {
+    let rows = world.open_runs().await?;
+    Ok(rows.into_iter().filter(|row| row.run != run.id).filter_map(|row| row.pull_request).collect())
 }
 
-/// Returns whether a pull request is meant for the issue: by its branch where that tells an issue, else because it says so.
-fn is_for(pull_request: &PullRequest, issue: IssueNumber) -> bool {
+/// Returns the pull requests that earlier runs of the issue led, as the journal has it.
+async fn led_before(world: &World, run: &Run) -> StoreResult<Vec<PullRequestNumber>> {
+    let rows = world.store.recent_runs(Some(&run.project), MOST_RUNS).await?;
+    let earlier = rows.into_iter().filter(|row| row.issue == run.issue && row.run != run.id);
+    Ok(earlier.filter_map(|row| row.pull_request).collect())
+}
+
+/// Returns whether a pull request is meant for the issue: by its branch where that tells an issue, else because an earlier
+/// run led it, or it says so, or the issue does.
+fn is_for(pull_request: &PullRequest, issue: &Issue, known: &[PullRequestNumber]) -> bool {
     match pull_request.head_branch.as_ref().and_then(|branch| issue_of_branch(branch.as_str())) {
-        Some(of_branch) => of_branch == issue,
-        None => closes_issue(&pull_request.body, issue),
+        Some(of_branch) => of_branch == issue.number,
+        None => {
+            known.contains(&pull_request.number)
+                || closes_issue(&pull_request.body, issue.number)
+                || named_in_issue(&issue.body) == Some(pull_request.number)
+        }
     }
 }
 
@@ -127,18 +193,27 @@ fn free_branch(issue: IssueNumber, all: &[PullRequest]) -> ForgeResult<BranchNam
         })
 }
 
-/// CI fixes that earlier runs of the issue spent on the same pull request; a new run does not get them back.
-async fn spent_before(world: &World, run: &Run, pull_request: PullRequestNumber) -> u32 {
-    let rows = world.store.recent_runs(Some(&run.project), 500).await.unwrap_or_default();
+/// CI fixes that earlier runs of the issue spent on the same pull request; a new run does not get them back, unless a
+/// person has asked for another try since.
+async fn spent_before(world: &World, run: &Run, pull_request: PullRequestNumber) -> StoreResult<u32> {
+    let rows = world.store.recent_runs(Some(&run.project), MOST_RUNS).await?;
+    let forgiven = retry::asked_at(world, run.issue).await?;
+    let counts = |row: &&RunRow| {
+        let same = row.issue == run.issue && row.run != run.id && row.pull_request == Some(pull_request);
+        same && forgiven.is_none_or(|asked| row.changed_at > asked)
+    };
     let mut spent = 0;
-    for row in
-        rows.iter().filter(|row| row.issue == run.issue && row.run != run.id && row.pull_request == Some(pull_request))
-    {
-        if let Ok(earlier) = resume::load(world, &row.run).await {
-            spent = spent.max(earlier.used.ci_fixes);
+    for row in rows.iter().filter(counts) {
+        match resume::load(world, &row.run).await {
+            Ok(earlier) => spent = spent.max(earlier.used.ci_fixes),
+            // A journal that is damaged stays so.
+            Err(error @ StoreError::Damaged { .. }) => {
+                tracing::error!(run = %row.run, %error, "what an earlier run has spent is not known");
+            }
+            Err(error) => return Err(error),
         }
     }
-    spent
+    Ok(spent)
 }
 
 #[cfg(test)]
@@ -154,13 +229,12 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_pull_request_that_is_meant_for_another_issue_is_not_gone_on_with() {
-        let pull_request = |branch: &str, body: &str| PullRequest {
+    fn pull_request(branch: &str, body: &str) -> PullRequest {
+        PullRequest {
             number: PullRequestNumber(5),
             title: String::new(),
             body: body.to_owned(),
-            author: crate::domain::ids::Login::new("dev-bot").unwrap(),
+            author: Login::new("dev-bot").unwrap(),
             state: OpenOrClosed::Open,
             merged: false,
             merge_commit: None,
@@ -172,13 +246,60 @@ mod tests {
             draft: false,
             created_at: jiff::Timestamp::UNIX_EPOCH,
             url: String::new(),
+        }
+    }
+
+    #[test]
+    fn only_an_open_pull_request_of_the_bot_from_a_branch_of_the_repository_is_gone_on_with() {
+        let bot = Login::new("dev-bot").unwrap();
+        let ours = |change: fn(&mut PullRequest)| {
+            let mut one = pull_request("fix/issue-1", "Closes #1");
+            change(&mut one);
+            is_of(&bot, "main", &one)
         };
-        let (one, two) = (IssueNumber(1), IssueNumber(2));
+        assert!(ours(|_| ()));
+        assert!(!ours(|one| one.author = Login::new("somebody").unwrap()), "another author's");
+        assert!(!ours(|one| one.same_repository = false), "a fork's");
+        assert!(!ours(|one| one.state = OpenOrClosed::Closed), "closed");
+        assert!(!ours(|one| one.merged = true), "merged");
+        assert!(!ours(|one| one.base_branch = "release".into()), "for another branch");
+        assert!(!ours(|one| one.head_branch = None), "its branch is gone");
+        assert!(!ours(|one| one.head_branch = BranchName::new("main").ok()), "of the primary branch itself");
+    }
+
+    #[test]
+    fn a_pull_request_that_is_meant_for_another_issue_is_not_gone_on_with() {
+        let issue = |number, body: &str| Issue {
+            number: IssueNumber(number),
+            title: String::new(),
+            body: body.to_owned(),
+            labels: Vec::new(),
+            state: OpenOrClosed::Open,
+            is_pull_request: false,
+            author: Login::new("acme").unwrap(),
+            assignees: Vec::new(),
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            url: String::new(),
+        };
+        let (one, two) = (issue(1, ""), issue(2, ""));
         let of_one = pull_request("fix/issue-1", "Fixes #1, and closes #2");
-        assert!(is_for(&of_one, one) && !is_for(&of_one, two));
+        assert!(is_for(&of_one, &one, &[]) && !is_for(&of_one, &two, &[]));
         let by_hand = pull_request("parser", "Closes #2");
-        assert!(is_for(&by_hand, two) && !is_for(&by_hand, one));
-        assert!(!is_for(&pull_request("parser", "see #2"), two));
+        assert!(is_for(&by_hand, &two, &[]) && !is_for(&by_hand, &one, &[]));
+        let silent = pull_request("parser", "see #2");
+        assert!(!is_for(&silent, &two, &[]));
+        assert!(is_for(&silent, &issue(2, "Existing PR: #5"), &[]), "the issue names it");
+        assert!(!is_for(&of_one, &issue(2, "Existing PR: #5"), &[of_one.number]), "its branch is another issue's");
+        assert!(is_for(&silent, &two, &[silent.number]), "an earlier run led it");
+    }
+
+    #[test]
+    fn only_a_pull_request_that_may_be_the_issues_own_is_missed_among_those_that_cannot_be_read() {
+        let unreadable = [Unreadable { number: None, why: "null".into() }];
+        let wanted = |numbers: &'static [u64]| numbers.iter().copied().map(PullRequestNumber);
+        assert!(hides_one(wanted(&[5]), &[], &unreadable));
+        assert!(!hides_one(wanted(&[]), &[], &unreadable), "another's that is broken for good holds up nobody");
+        assert!(!hides_one(wanted(&[5]), &[], &[]), "it is gone");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter, layer::SubscriberExt};
 
 /// Level when the user names none, or nothing that can be understood.
-const DEFAULT_FILTER: &str = "info";
+const DEFAULT_FILTER: &str = "info,matrix_sdk=off";
 /// Longest line. Longer ones have their texts cut: a log is for reading, and a line is one write.
 const MOST_LINE_BYTES: usize = 16 * 1024;
 /// What is kept of each text of a line that is too long.

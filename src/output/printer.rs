@@ -38,6 +38,11 @@ impl Printer {
         self.colour
     }
 
+    /// Returns whether a person sits at stdin and stdout, whatever they want of colours.
+    pub fn is_at_terminal(&self) -> bool {
+        std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+    }
+
     /// Returns whether somebody watches what is said: stderr is a terminal. Under cron only what is wrong is said.
     pub fn talks_to_person(&self) -> bool {
         std::io::stderr().is_terminal()
@@ -71,9 +76,21 @@ impl Printer {
         let _ = std::io::stdout().lock().write_all(text.as_bytes());
     }
 
+    /// Prints a line of data in both modes, for a reader that must have it: that it did not get there is an error.
+    pub fn data(&self, text: &str) -> std::io::Result<()> {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{text}").and_then(|()| out.flush())
+    }
+
     /// Says something to the person at the terminal, on stderr.
     pub fn talk(&self, text: impl AsRef<str>) {
         write_line(&mut std::io::stderr().lock(), text.as_ref());
+    }
+
+    /// Asks the person at the terminal for something, on stderr, and stays on the line.
+    pub fn prompt(&self, text: impl AsRef<str>) {
+        let mut out = std::io::stderr().lock();
+        let _ = write!(out, "{}", text.as_ref()).and_then(|()| out.flush());
     }
 
     /// Prints a table for people, without borders; nothing in JSON mode.

@@ -1,6 +1,9 @@
 //! The forge port: issues, pull requests, reviews, statuses and merging of one repository, as one account.
-//! Every list is complete (all pages) or an error: a caller never sees a part of a list as the whole.
+//! Every list is complete (all pages) or an error: a caller never sees a part of a list as the whole. Of issues and pull
+//! requests, which stand for themselves, single ones may be unreadable; of what belongs to one of them (comments, reviews)
+//! an unreadable entry makes the whole list an error, because it may be the one that decides.
 
+use super::allowance::Limit;
 use crate::domain::{
     ids::{BranchName, IssueNumber, Login, PullRequestNumber, Sha},
     issue::{Comment, DependencyLink, Issue},
@@ -28,6 +31,9 @@ pub enum ForgeError {
     Invalid { request: String, status: u16, message: String },
     #[error("the forge limits the rate of requests ({request})")]
     RateLimited { request: String, retry_after: Option<Duration> },
+    /// Not sent: this process may ask no more for now.
+    #[error("{request} was not asked: {limit}")]
+    NotAsked { request: String, limit: Limit },
     /// 5xx, refused or broken connections, time-outs. For a write the effect is unknown.
     #[error("the forge did not answer {request}: {message}")]
     Unavailable { request: String, message: String },
@@ -39,7 +45,10 @@ pub enum ForgeError {
 impl ForgeError {
     /// Returns whether the same request may succeed later without anyone's doing.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::RateLimited { .. } | Self::Unavailable { .. } | Self::Garbled { .. })
+        matches!(
+            self,
+            Self::RateLimited { .. } | Self::NotAsked { .. } | Self::Unavailable { .. } | Self::Garbled { .. }
+        )
     }
 
     /// Returns whether a write may have taken effect all the same.
@@ -49,6 +58,21 @@ impl ForgeError {
 }
 
 pub type ForgeResult<T> = Result<T, ForgeError>;
+
+/// A complete list, of which single entries may not make sense. What hangs on those is unknown; the others are whole.
+#[derive(Debug, Clone)]
+pub struct Listed<T> {
+    pub items: Vec<T>,
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// An entry of a list that does not make sense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its number, as far as that can be read.
+    pub number: Option<u64>,
+    pub why: String,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StateFilter {
@@ -61,6 +85,8 @@ pub enum StateFilter {
 pub struct RepositoryFacts {
     pub default_branch: String,
     pub archived: bool,
+    /// It has no branch yet.
+    pub empty: bool,
     /// The account may push.
     pub can_push: bool,
 }
@@ -117,7 +143,7 @@ pub trait Forge: Send + Sync {
 
     /// Returns the issues (no pull requests) that carry `label`, or all of them; unsorted. The label is checked again on
     /// this side, because forges drop labels that they do not know from the query.
-    async fn issues(&self, state: StateFilter, label: Option<&str>) -> ForgeResult<Vec<Issue>>;
+    async fn issues(&self, state: StateFilter, label: Option<&str>) -> ForgeResult<Listed<Issue>>;
     async fn issue(&self, number: IssueNumber) -> ForgeResult<Issue>;
     /// Returns the comments of an issue or pull request, oldest first.
     async fn comments(&self, number: u64) -> ForgeResult<Vec<Comment>>;
@@ -132,13 +158,15 @@ pub trait Forge: Send + Sync {
     async fn set_assignees(&self, number: IssueNumber, assignees: &[Login]) -> ForgeResult<()>;
     async fn close_issue(&self, number: IssueNumber) -> ForgeResult<()>;
 
-    async fn pull_requests(&self, state: StateFilter) -> ForgeResult<Vec<PullRequest>>;
+    async fn pull_requests(&self, state: StateFilter) -> ForgeResult<Listed<PullRequest>>;
     async fn pull_request(&self, number: PullRequestNumber) -> ForgeResult<PullRequest>;
     /// Returns the paths of all changed files, old names of renamed ones included.
     async fn changed_files(&self, number: PullRequestNumber) -> ForgeResult<Vec<String>>;
     /// Returns the diff as text, cut after `limit` bytes.
     async fn diff(&self, number: PullRequestNumber, limit: usize) -> ForgeResult<String>;
     async fn create_pull_request(&self, new: &NewPullRequest) -> ForgeResult<Created>;
+    /// Gives a pull request another text.
+    async fn set_pull_request_body(&self, number: PullRequestNumber, body: &str) -> ForgeResult<()>;
     /// Returns all reviews, oldest first, with their inline comments.
     async fn reviews(&self, number: PullRequestNumber) -> ForgeResult<Vec<Review>>;
     /// Merges. Any answer but success is an error; the caller then reads the pull request again before it decides.

@@ -13,8 +13,14 @@ pub enum LockName {
     Run(IssueNumber),
     /// From judging a pull request to reading it back; never across CI.
     Merge,
+    /// While commits that no run leads are checked on this machine, one after the other.
+    Checks,
+    /// While one mirror, by the digest of its URL, is pushed to.
+    Mirror(u64),
     /// While notices are written on issues, so that each is written once.
     Notices,
+    /// While notices are sent by webhook and command, so that their order holds.
+    Channels,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,7 @@ use crate::domain::{
     phase::PhaseText,
 };
 use async_trait::async_trait;
+use jiff::Timestamp;
 use std::path::PathBuf;
 
 /// One writing of the phase file.
@@ -41,12 +42,23 @@ pub trait RunFiles: Send + Sync {
     /// Returns the run's hooks behind a byte offset, oldest first, and where to go on. The end of a turn, and what comes
     /// after it, is left for a later reading while its attempt's phase file is not settled.
     fn hooks(&self, from: u64) -> RunFilesResult<HooksRead>;
+    /// Returns when the attempt's transcript was last written, its subagents' included; `None` when the agent has told of
+    /// none. Reads the file of the hooks, so it is asked only when nothing else shows that the agent lives.
+    fn transcript_written(&self, attempt: Attempt) -> Option<Timestamp>;
     /// Returns what the agent wrote about its work; empty when nothing.
     fn summary(&self, attempt: Attempt) -> String;
     /// Returns the notes of earlier attempts; empty when there are none.
     fn scratch(&self) -> String;
+    /// Adds to the log of setting up the worktree, which is kept within bounds.
+    fn note_set_up(&self, text: &str) -> RunFilesResult<()>;
     /// Writes a message for the agent. Returns the file's path. Safe to repeat.
     fn put_message(&self, id: &EffectId, text: &str) -> RunFilesResult<PathBuf>;
+    /// Writes down that a message is being typed into an attempt's session at a time. Safe to repeat: the newest stays.
+    fn note_typed(&self, id: &EffectId, attempt: Attempt, at: Timestamp) -> RunFilesResult<()>;
+    /// Returns when a message was last typed into this attempt's session; `None` when it was not.
+    fn typed_at(&self, id: &EffectId, attempt: Attempt) -> Option<Timestamp>;
+    /// Keeps what an attempt's screen showed last, for people. Safe to repeat: the newest stays.
+    fn put_screen(&self, attempt: Attempt, text: &str) -> RunFilesResult<()>;
     /// Remembers which messages the first prompt of an attempt contains; a repeat returns what was remembered first.
     fn remember_told(&self, attempt: Attempt, told: &[EffectId]) -> RunFilesResult<Vec<EffectId>>;
 }

@@ -1,7 +1,11 @@
 //! The workspace port: the two bare repositories of a project (`work.git` for agents, `rig.git` for rig), worktrees, clean
 //! checkouts for CI, and pushes to mirrors.
 
-use crate::domain::ids::{BranchName, IssueNumber, Sha};
+use crate::domain::{
+    gate::Changes,
+    ids::{BranchName, IssueNumber, Sha},
+    run::WhenBehind,
+};
 use async_trait::async_trait;
 use std::path::PathBuf;
 
@@ -28,6 +32,8 @@ pub type WorkspaceResult<T> = Result<T, WorkspaceError>;
 pub struct Worktree {
     pub path: PathBuf,
     pub branch: BranchName,
+    /// Files that were to be copied into it, and are not there to be copied.
+    pub not_copied: Vec<String>,
     pub head: Sha,
     /// Tip of the primary branch when the worktree was made or found.
     pub base: Sha,
@@ -60,11 +66,32 @@ pub enum MirrorPush {
     Failed(String),
 }
 
+/// What became of bringing a branch up to date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BroughtUp {
+    /// The forge has the branch at this new commit.
+    To(Sha),
+    /// The forge's branch is not at the old head; where it is, if it is there at all.
+    Elsewhere(Option<Sha>),
+    /// It has everything of the primary branch already.
+    UpToDate,
+    /// git cannot do it without somebody's judgement.
+    Conflict(String),
+    /// The worktree has what the old head has not.
+    NotClean(String),
+    /// The forge does not take the push.
+    Refused(String),
+}
+
 #[async_trait]
 pub trait Workspace: Send + Sync {
     /// Makes or finds the worktree of an issue on `branch`: continues an existing worktree or branch as it is (local work
     /// first, then the remote's branch), else starts the branch at the primary branch's tip.
     async fn prepare(&self, issue: IssueNumber, branch: &BranchName) -> WorkspaceResult<Worktree>;
+    /// Returns whether the issue's worktree, as it is there now, was set up with this command.
+    fn is_set_up(&self, issue: IssueNumber, command: &str) -> bool;
+    /// Remembers that it was, until the worktree is made anew. Safe to repeat.
+    fn remember_set_up(&self, issue: IssueNumber, command: &str) -> WorkspaceResult<()>;
     /// Returns how the branch stands now; asks the remote.
     async fn inspect(&self, issue: IssueNumber, branch: &BranchName) -> WorkspaceResult<BranchState>;
     /// Copies the run's branch from `work.git` to `rig.git`.
@@ -74,6 +101,8 @@ pub trait Workspace: Send + Sync {
     async fn rescue(&self, issue: IssueNumber, branch: &BranchName, label: &str) -> WorkspaceResult<Option<String>>;
     /// Rescues, then removes the worktree and its branch in `work.git`. Nothing there is success.
     async fn remove(&self, issue: IssueNumber, branch: &BranchName) -> WorkspaceResult<()>;
+    /// Returns the issues that have a worktree here.
+    fn worktrees(&self) -> Vec<IssueNumber>;
     /// Fetches a commit from the forge if need be and checks it out in a new clean folder, with no way to a token.
     /// The caller removes the folder.
     async fn checkout(&self, commit: &Sha) -> WorkspaceResult<PathBuf>;
@@ -82,6 +111,23 @@ pub trait Workspace: Send + Sync {
     /// Returns whether merging `head` into the remote's primary branch as it is now conflicts, by git's own judgement; both
     /// are fetched. An error means that nobody knows. Changes no branch, safe to repeat.
     async fn conflicts(&self, head: &Sha) -> WorkspaceResult<bool>;
+    /// Returns whether the remote's primary branch, as it is now, has commits that `head` lacks; both are fetched.
+    async fn is_behind(&self, head: &Sha) -> WorkspaceResult<bool>;
+    /// Puts the commits of a run's branch from `head` onto the primary branch, or merges that into it, in `rig.git`; pushes the
+    /// result to that branch alone, with a lease on `head`; and moves the worktree along when nothing of it is lost by that.
+    /// Safe to repeat: what was made for `head` is remembered, and the forge's branch says whether it was pushed.
+    async fn bring_up_to_date(
+        &self,
+        issue: IssueNumber,
+        branch: &BranchName,
+        head: &Sha,
+        how: WhenBehind,
+    ) -> WorkspaceResult<BroughtUp>;
+    /// Returns whether two commits have the same files; both are fetched if need be.
+    async fn same_files(&self, one: &Sha, other: &Sha) -> WorkspaceResult<bool>;
+    /// Returns what `head` changes against the merge base with the remote's primary branch as it is now, complete, and the
+    /// owners that the primary branch names; both are fetched. Changes no branch, safe to repeat.
+    async fn changes(&self, head: &Sha) -> WorkspaceResult<Changes>;
     /// Pushes the primary branch at `commit` and all tags to one mirror, never forced.
     async fn push_mirror(&self, mirror: &str, url: &str, commit: &Sha) -> WorkspaceResult<MirrorPush>;
 }

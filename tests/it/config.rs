@@ -45,7 +45,11 @@ fn every_mistake_is_told_at_its_place_in_words() {
                 "6:2: unknown table `agnet` (did you mean the table [agent]?)",
             ],
         ),
-        ("{GOOD}[guard]\nx = 1", &["6:1: unknown key `x` in [guard] ([guard] has no keys in this version)"]),
+        (
+            "{GOOD}[guard]\nx = 1",
+            &["6:1: unknown key `x` in [guard] (known are `enabled`, `allow_commands`, `deny_commands`, \
+               `allow_paths`, `allow_sudo`, `allow_packages`)"],
+        ),
         ("agent = 1\n{GOOD}", &["1:9: `agent` must be a table (write [agent] above its keys)"]),
         (
             "{GOOD}kind = 'github'",
@@ -54,12 +58,16 @@ fn every_mistake_is_told_at_its_place_in_words() {
         ),
         (
             "{GOOD}[ci]\nprovider = 'woodpecker'",
-            &["6:12: `ci.provider` = \"woodpecker\" is not supported by this version yet \
-               (allowed are \"forge\", \"local\", \"none\")"],
+            &[
+                "6:1: `ci.provider` = \"woodpecker\" needs `ci.woodpecker_url` \
+               (such as woodpecker_url = \"https://ci.example.org\")",
+                "widget has no token: the variable WOODPECKER_TOKEN of `ci.woodpecker_token_env` is not set \
+                 (set WOODPECKER_TOKEN, or write WOODPECKER_TOKEN=... into state/env (chmod 600))",
+            ],
         ),
         (
             "{GOOD}[ci]\nprovider = 'jenkins'",
-            &["6:12: `ci.provider` cannot be \"jenkins\" (allowed are \"forge\", \"local\", \"none\")"],
+            &["6:12: `ci.provider` cannot be \"jenkins\" (allowed are \"forge\", \"woodpecker\", \"local\", \"none\")"],
         ),
         (
             "{GOOD}[agent]\ntimeout = '2 hours'",
@@ -127,7 +135,23 @@ fn every_mistake_is_told_at_its_place_in_words() {
         ),
         (
             "{GOOD}[agent]\nkind = 'command'",
-            &["6:8: `agent.kind` = \"command\" is not supported by this version yet (allowed are \"claude\")"],
+            &[
+                "6:1: `agent.kind` = \"command\" needs `agent.ready_pattern`, which shows its empty input line \
+                 (such as ready_pattern = \"^you> \")",
+                "6:1: `agent.kind` = \"command\" needs `agent.command`, the program \
+                 (such as command = \"/usr/local/bin/agent\")",
+            ],
+        ),
+        (
+            "{GOOD}[agent]\nkind = 'command'\ncommand = 'a'\nready_pattern = '('\nidle_time = '0s'",
+            &[
+                "8:17: `agent.ready_pattern` is no regular expression: unclosed group",
+                "9:13: `agent.idle_time` must be at least 1ms",
+            ],
+        ),
+        (
+            "{GOOD}[agent]\nready_pattern = '^> '",
+            &["6:1: `agent.ready_pattern` is for `agent.kind` = \"command\"; claude's own hooks tell (leave it out)"],
         ),
         (
             "{GOOD}[agent]\nenv_allow = ['FORGE_TOKEN']",
@@ -369,34 +393,27 @@ proptest::proptest! {
 }
 
 #[test]
-fn of_two_projects_of_one_repository_only_the_first_is_worked_on() {
-    let names = |loaded: &Loaded| loaded.projects.iter().map(|project| project.name.to_string()).collect::<Vec<_>>();
+fn two_projects_of_one_repository_are_both_worked_on_and_have_one_key() {
     let root = TestRoot::new();
     let same = GOOD.replace("acme/widget", "Acme/Widget").replace("example.org", "example.org/");
-    root.project("a", GOOD).project("b", &same);
+    root.project("a", GOOD).project("b", &same).project("c", &GOOD.replace("acme/widget", "acme/gadget"));
     let loaded = load(&root, &[TOKEN]);
-    assert_eq!(names(&loaded), ["a"]);
-    let told = loaded.problems[0].to_string();
-    assert!(loaded.problems[0].project == "b" && told.contains("a.toml") && told.contains("b.toml"), "{told}");
-    // Asked for alone, it is no other project.
-    let alone = config::load_with(&root.root(), &["b".parse().unwrap()], Environment::of(&[TOKEN]));
-    assert!(alone.projects.is_empty() && alone.problems.len() == 1, "{:?}", alone.problems);
-    for (a, b, usable) in [("false", "true", "b"), ("true", "false", "a")] {
-        root.project("a", &format!("enabled = {a}\n{GOOD}")).project("b", &format!("enabled = {b}\n{same}"));
-        let loaded = load(&root, &[TOKEN]);
-        assert!(names(&loaded).contains(&usable.to_owned()) && loaded.problems.is_empty(), "{:?}", loaded.problems);
-    }
+    assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+    let keys: Vec<_> = loaded.projects.iter().map(|project| project.key()).collect();
+    assert!(keys.len() == 3 && keys[0] == keys[1] && keys[1] != keys[2], "{keys:?}");
 }
 
 #[test]
 fn keys_that_are_not_acted_on_are_listed_when_they_ask_for_something() {
     let root = TestRoot::new();
-    let later =
-        "[matrix]\nroom_id = \"!r:x\"\nstream = \"none\"\n[merge]\nwhen_behind = \"rebase\"\nmethod = \"squash\"\n";
+    let later = "[matrix]\nroom_id = \"!r:x\"\nstream = \"none\"\n[merge]\nwhen_behind = \"rebase\"\nmethod = \"squash\"\n[agent]\nuser = \"agents\"\n";
     root.project("widget", &format!("{GOOD}{later}[review]\nmax_rounds = 4\n[guard]\n"));
     let loaded = load(&root, &[TOKEN, ("MATRIX_HOMESERVER", "https://m.example.org")]);
-    assert_eq!(loaded.projects[0].unused_keys, ["[merge] when_behind", "[matrix] room_id"]);
+    assert_eq!(loaded.projects[0].unused_keys, ["[agent] user"]);
     assert_eq!(loaded.projects[0].limits.review_rounds, 4);
+    root.project("widget", &format!("{GOOD}[matrix]\nroom_id = \"!r:x\"\nhomeserver = \"https://m.example.org\"\n"));
+    let nobody_is_there: &[&str] = if cfg!(feature = "matrix") { &[] } else { &["[matrix] homeserver"] };
+    assert_eq!(load(&root, &[TOKEN]).projects[0].unused_keys, nobody_is_there);
 }
 
 #[test]

@@ -6,5 +6,6 @@ mod code_map;
 mod commands;
 mod links;
 mod pages;
+mod reason_codes;
 mod reference;
 mod replay;

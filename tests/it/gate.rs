@@ -1,10 +1,12 @@
 //! The gate: what each condition makes of each fact, and that ready means what it says, for any facts.
 
+mod changes;
+
 use jiff::Timestamp;
 use proptest::prelude::*;
 use rig::domain::{
     ci::{CiVerdict, FailedStep},
-    gate::{CONDITIONS, Gate, GatePolicy, GateSnapshot, evaluate_with, gate, marker_review},
+    gate::{CONDITIONS, Changes, Gate, GatePolicy, GateSnapshot, evaluate_with, gate, marker_review},
     ids::{IssueNumber, Login, PullRequestNumber, Sha},
     issue::{Comment, OpenOrClosed},
     known::Known,
@@ -87,13 +89,24 @@ fn ready() -> GateSnapshot {
         pull_request: pull_request(),
         ci: Known::Known((sha(HEAD), CiVerdict::Green)),
         reviews: Known::Known(vec![approval(1, "ann")]),
+        changes: Known::Known(changing(&["src/main.rs"])),
+        accepted: Vec::new(),
         policy: GatePolicy {
             primary_branch: "main".into(),
             required_approvals: 1,
             reviewers: vec![login("ann"), login("bea")],
             must_close: Some(IssueNumber(7)),
+            require_code_owners: false,
+            protected_paths: Vec::new(),
+            ci_files: std::collections::BTreeSet::new(),
+            docs_only_paths: Vec::new(),
+            bots: vec![login("dev-bot"), login("review-bot")],
         },
     }
+}
+
+fn changing(files: &[&str]) -> Changes {
+    Changes { base: None, files: files.iter().map(|file| (*file).to_owned()).collect(), code_owners: None }
 }
 
 fn codes(snapshot: &GateSnapshot) -> Vec<&'static str> {
@@ -406,7 +419,7 @@ fn the_words_name_what_is_missing() {
 
 #[test]
 fn every_condition_is_needed_by_some_fact() {
-    let broken: [(&str, Change); 8] = [
+    let broken: [(&str, Change); 10] = [
         ("open", |s| s.pull_request.merged = true),
         ("not_draft", |s| s.pull_request.draft = true),
         ("targets_primary", |s| s.pull_request.base_branch = "x".into()),
@@ -414,6 +427,11 @@ fn every_condition_is_needed_by_some_fact() {
         ("approvals", |s| reviews(s, &[])),
         ("no_request_for_changes", |s| reviews(s, &[approval(1, "ann"), request(2, "bea")])),
         ("closes_issue", |s| s.pull_request.body.clear()),
+        ("code_owners", |s| changes::owned(s, "* @cid", &["src/main.rs"])),
+        ("foundations", |s| {
+            s.policy.bots.push(login("ann"));
+            s.changes = Known::Known(changing(&["clippy.toml"]));
+        }),
         ("mergeable", |s| s.pull_request.mergeable = false),
     ];
     assert_eq!(CONDITIONS.iter().map(|c| c.name).collect::<Vec<_>>(), broken.map(|(name, _)| name));
@@ -424,6 +442,13 @@ fn every_condition_is_needed_by_some_fact() {
         assert!(matches!(gate(&snapshot), Gate::NotReady(_)), "{name}");
         assert!(matches!(evaluate_with(&others, &snapshot), Gate::Ready(_)), "{name}");
     }
+}
+
+#[test]
+fn the_page_of_the_gate_names_every_condition() {
+    let page = include_str!("../../docs/gate.md");
+    let rows: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(rows, CONDITIONS.iter().map(|condition| condition.name).collect::<Vec<_>>());
 }
 
 fn comment(author: &str, body: &str) -> Comment {
@@ -529,8 +554,8 @@ prop_compose! {
         if flags[3] { pull_request.state = OpenOrClosed::Closed; }
         pull_request.base_branch = base.into();
         pull_request.body = body.into();
-        let policy = GatePolicy { primary_branch: "main".into(), required_approvals, reviewers, must_close };
-        GateSnapshot { pull_request, ci, reviews, policy }
+        let policy = GatePolicy { required_approvals, reviewers, must_close, ..ready().policy };
+        GateSnapshot { pull_request, ci, reviews, policy, ..ready() }
     }
 }
 

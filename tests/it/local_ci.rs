@@ -31,6 +31,7 @@ fn local(world: &World, board: &Arc<StatusBoard>, command: &str, timeout: Durati
         command: command.into(),
         timeout,
         env_allow: Vec::new(),
+        log_url: "https://logs.example.org/{sha}.log".into(),
         log_dir: world.path().join("state/ci/demo"),
         redact: Arc::new(|text| text.replace("hunter2", "[redacted]")),
     };
@@ -69,12 +70,14 @@ async fn a_command_that_fails_is_red_with_the_end_of_its_log() {
     let board = Arc::new(StatusBoard::default());
     let head = world.remote_tip("main").unwrap();
     let command = r"echo first; printf '\033[31merror\033[0m: hunter2\n 1%%\r99%%\n' >&2; echo last; exit 3";
-    let step = only_step(local(&world, &board, command, SOON).run(&head).await.unwrap());
+    let step = only_step(local(&world, &board, command, SOON).run_for(&head, 17).await.unwrap());
     assert_eq!((step.exit_code, step.log_tail.as_str()), (Some(3), "first\nerror: [redacted]\n99%\nlast"));
     assert!(step.name.starts_with("echo first") && !step.name.contains("hunter2"), "{}", step.name);
     assert!(!fs::read_to_string(&step.link).unwrap().contains("hunter2"));
     assert_eq!(board.states(&head), [StatusState::Pending, StatusState::Failure]);
-    assert!(board.posted.lock().unwrap()[1].1.description.contains("exit code 3"));
+    let posted = board.posted.lock().unwrap()[1].1.clone();
+    assert!(posted.description.contains("exit code 3 (the log: rig logs 17 --ci)"), "{}", posted.description);
+    assert_eq!(posted.target_url, format!("https://logs.example.org/{head}.log"));
 }
 
 #[tokio::test]
@@ -184,7 +187,11 @@ async fn a_run_that_is_dropped_ends_its_command() {
         assert!(Instant::now() < deadline, "the command lives on");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(checkouts(&world), 0);
+    // On a thread of its own: whoever drops it does not wait.
+    while checkouts(&world) > 0 {
+        assert!(Instant::now() < deadline, "its checkout stays");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// A clock that is set by hand.
@@ -219,6 +226,7 @@ impl Statuses {
     /// Returns the provider as a process that has just begun makes it.
     fn ci(&self, required_contexts: &[&str]) -> ForgeStatusCi {
         let plan = ForgeStatusPlan {
+            stale: None,
             required_contexts: required_contexts.iter().map(|name| (*name).to_owned()).collect(),
             primary_branch: "main".into(),
             contexts_file: self.file(),
@@ -262,6 +270,30 @@ async fn required_contexts_come_from_the_settings_then_protection_then_what_was_
     *world.board.protection.lock().unwrap() = Some(Protection { required_contexts, ..Protection::default() });
     assert_eq!(world.verdict(&head).await, CiVerdict::Green);
     assert_eq!(world.ci(&["deploy"]).run(&head).await.unwrap(), missing(&["deploy"]));
+}
+
+#[tokio::test]
+async fn a_check_that_is_pending_for_too_long_is_the_machinerys_fault() {
+    let world = Statuses::new(StatusBoard::default());
+    let head = sha('a');
+    world.board.put(&head, "test", StatusState::Pending);
+    world.board.posted.lock().unwrap()[0].1.changed_at = Some(jiff::Timestamp::UNIX_EPOCH);
+    let ask = async |minute: i64, stale: Option<i64>| {
+        world.clock.0.store(minute * 60, Ordering::Relaxed);
+        let plan = ForgeStatusPlan {
+            stale: stale.map(jiff::SignedDuration::from_mins),
+            required_contexts: vec!["test".into()],
+            primary_branch: "main".into(),
+            contexts_file: world.file(),
+        };
+        ForgeStatusCi::new(plan, world.board.clone(), world.clock.clone()).run(&head).await.unwrap()
+    };
+    assert_eq!(ask(60, Some(60)).await, missing(&["test"]));
+    assert_eq!(ask(10_000, None).await, missing(&["test"]));
+    let lost = ask(61, Some(60)).await;
+    assert!(matches!(&lost, CiVerdict::Broken { why } if why.contains("more than 60 minutes")), "{lost:?}");
+    world.board.put(&head, "test", StatusState::Success);
+    assert_eq!(ask(10_000, Some(60)).await, CiVerdict::Green, "a late answer is an answer");
 }
 
 #[tokio::test]

@@ -2,8 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it is")]
 
 mod architecture;
+mod brake;
 mod config;
+mod delivery;
 mod locks;
+#[cfg(feature = "matrix")]
+mod matrix;
+mod outbox;
 mod redaction;
 mod status;
 mod store_contract;
@@ -13,18 +18,25 @@ mod store_sqlite;
 #[path = "../support/store.rs"]
 mod store_support;
 
+#[cfg(feature = "matrix")]
+#[path = "../support/synapse.rs"]
+mod synapse_support;
+
 #[path = "../support/git_world.rs"]
 mod git_world;
 #[path = "../support/status_board.rs"]
 mod status_board;
 
 mod local_ci;
+mod merge_answers;
+mod woodpecker;
 mod workspace;
 
 mod forge_adapter;
 
 mod forge_contract;
 mod gate;
+mod guard;
 mod queue;
 #[path = "../support/root.rs"]
 mod root_support;
@@ -45,8 +57,12 @@ mod docs;
 #[path = "../support/by_hand.rs"]
 mod by_hand_support;
 mod stories;
+#[path = "../support/woodpecker.rs"]
+mod woodpecker_support;
 
+mod agent_contract;
 mod real_claude;
+mod rebase;
 mod recovery;
 #[path = "../support/run_events.rs"]
 mod run_events;
@@ -57,3 +73,6 @@ mod run_walks;
 #[path = "../support/scripted_api.rs"]
 mod scripted_api;
 mod state_machine_doc;
+mod tick_faults;
+mod tick_limits;
+mod why;

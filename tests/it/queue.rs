@@ -29,6 +29,7 @@ fn snapshot(candidates: Vec<Candidate>) -> QueueSnapshot {
             skip: vec![],
         },
         switched_on: Known::Known(true),
+        usage_limit: None,
         free_memory_mb: Known::Known(8_000),
         min_free_memory_mb: 2_000,
         max_agents: 1,
@@ -47,6 +48,7 @@ fn candidate(number: u64, labels: &[&str], body: &str) -> Candidate {
         body: body.into(),
         labels: labels.iter().map(|label| (*label).to_owned()).collect(),
         state: OpenOrClosed::Open,
+        is_pull_request: false,
         author: Login::new("ann").expect("a plain name"),
         assignees: vec![],
         created_at: Timestamp::from_second(number.cast_signed()).expect("a small number"),
@@ -117,7 +119,7 @@ fn settle(mut snapshot: QueueSnapshot, world: &World) -> (Selection, QueueSnapsh
 fn decide(snapshot: QueueSnapshot, world: &World) -> Vec<(u64, &'static str)> {
     let (selection, ..) = settle(snapshot, world);
     assert!(selection.decisions.iter().all(|decision| !decision.reason.words().is_empty()));
-    selection.decisions.iter().map(|decision| (decision.issue.0, decision.reason.code())).collect()
+    selection.decisions.iter().map(|decision| (decision.issue.0, decision.reason.code().name())).collect()
 }
 
 fn world() -> World {
@@ -222,9 +224,10 @@ fn a_candidate_alone_is_decided_by_its_own_facts() {
 
 #[test]
 fn nothing_starts_while_the_project_stands_still() {
-    let rows: [(&str, Change, &str); 11] = [
+    let rows: [(&str, Change, &str); 12] = [
         ("switched off", |s| s.switched_on = Known::Known(false), "switched_off"),
         ("switch unknown", |s| s.switched_on = Known::unknown("x"), "unknown"),
+        ("usage limit", |s| s.usage_limit = Some(jiff::Timestamp::UNIX_EPOCH), "usage_limit"),
         ("memory low", |s| s.free_memory_mb = Known::Known(1_999), "memory_low"),
         ("memory just enough", |s| s.free_memory_mb = Known::Known(2_000), "selected"),
         ("memory unknown", |s| s.free_memory_mb = Known::unknown("x"), "unknown"),
@@ -518,6 +521,33 @@ proptest! {
     }
 
     #[test]
+    fn the_size_of_pages_and_repeated_entries_do_not_matter(
+        (_, snapshot, order, world) in any_case(), size in 1..9_usize, again in 0..9_usize,
+    ) {
+        // A list that moves while it is read, in pages of any size: each page begins with the end of the one before.
+        let all: Vec<Candidate> = order.iter().filter_map(|at| snapshot.candidates.get(*at)).cloned().collect();
+        let mut paged = snapshot.clone();
+        paged.candidates = all.chunks(size).enumerate().flat_map(|(page, entries)| {
+            let begins = page * size;
+            all[begins.saturating_sub(again % (begins + 1))..begins + entries.len()].to_vec()
+        }).collect();
+        prop_assert!(paged.candidates.len() >= snapshot.candidates.len());
+        prop_assert_eq!(settle(snapshot, &world).0, settle(paged, &world).0);
+    }
+
+    #[test]
+    fn nobody_is_passed_over_for_one_that_comes_later((plan, snapshot, _, world) in any_case()) {
+        let (selection, settled, _) = settle(snapshot, &world);
+        let mut places: Vec<_> = plan.iter().filter_map(|planned| may_start(planned, &plan, &world)).collect();
+        places.sort();
+        let selected: BTreeSet<u64> = selection.selected().map(|number| number.0).collect();
+        let first_left = places.iter().position(|(.., number)| !selected.contains(number)).unwrap_or(places.len());
+        prop_assert!(places[first_left..].iter().all(|(.., number)| !selected.contains(number)));
+        prop_assert_eq!(selected.len(), first_left, "somebody was selected who may not start");
+        prop_assert_eq!(select(&settled), selection);
+    }
+
+    #[test]
     fn an_unknown_fact_selects_nobody_that_it_is_about((_, snapshot, _, world) in any_case(), which in 0..7_usize) {
         let (before, ..) = settle(snapshot.clone(), &world);
         let Some(victim) = before.selected().next() else { return Ok(()) };
@@ -564,6 +594,33 @@ proptest! {
         let mut expected: Vec<IssueNumber> = items.into_iter().map(IssueNumber).collect();
         expected.sort();
         prop_assert_eq!(written.numbers, expected);
+    }
+}
+
+proptest! {
+    // Each case reads hundreds of texts.
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_number_of_waiting_issues_is_decided_in_few_rounds(count in 1..600_u64, open in any::<bool>()) {
+        let queue = (1..=count).map(|number| backlog(number, &format!("depends on #{}", 10_000 + number))).collect();
+        let mut snapshot = snapshot(queue);
+        let mut rounds = 0;
+        let selection = loop {
+            let selection = select(&snapshot);
+            if selection.asks.is_empty() {
+                break selection;
+            }
+            rounds += 1;
+            for number in selection.asks.issues {
+                let fact = if open { IssueFact::Open { depends_on: vec![] } } else { IssueFact::Closed };
+                prop_assert!(snapshot.issues.insert(number, Known::Known(fact)).is_none());
+            }
+            snapshot.links.extend(selection.asks.links.into_iter().map(|number| (number, Known::Known(vec![]))));
+        };
+        prop_assert!(rounds <= 7, "{rounds}");
+        prop_assert_eq!(selection.decisions.len() as u64, count);
+        prop_assert_eq!(selection.selected().count(), usize::from(!open));
     }
 }
 

@@ -1,7 +1,17 @@
 //! Redaction: what goes and what stays, as tables, and what must hold for any secret.
 
+use crate::run_events::begun;
+use jiff::Timestamp;
 use proptest::prelude::*;
-use rig::domain::redact::{MARKER, Redactor, SecretText};
+use rig::{
+    domain::{
+        ids::Attempt,
+        redact::{MARKER, Redactor, SecretText},
+    },
+    engine::observe::hook_event,
+    ports::session::{HookEvent, HookKind},
+};
+use std::path::Path;
 
 /// Shorter values are not searched for.
 const SHORTEST_SECRET: usize = 6;
@@ -181,6 +191,74 @@ fn known_secrets_are_found_in_the_forms_of_many_programs() {
     ] {
         let redacted = redactor.redact(text);
         assert!(redacted.contains(MARKER) && !redacted.contains("ss") && !redacted.contains("3c78"), "{redacted}");
+    }
+}
+
+/// A screen, and what must not be on it afterwards.
+#[test]
+fn what_a_terminal_wraps_is_found_in_every_piece() {
+    let redactor = Redactor::new(secrets(&["tok-AAAABBBBCCCCDDDDEEEEFFFF"]));
+    for (screen, secrets) in [
+        ("$ echo tok-AAAABBBBCC\nCCDDDDEEEEFFFF done", &["tok-AAAA", "EEEEFFFF"][..]),
+        ("● Bash(echo tok-AAAABBBB\n      CCCCDDDDEEEEFFFF)\n  ok", &["tok-AAAA", "EEEEFFFF"]),
+        (
+            "│ the token is tok-AAAA   │\n│ BBBBCCCCDDDD            │\n│ EEEEFFFF                │",
+            &["AAAA", "BBBB", "EEEE"],
+        ),
+        ("x ghp_16C7e42F292c6912\n  E7710c838347Ae178B4a y", &["16C7e42F", "E7710c83"]),
+        ("x github_pat_11ABCDEFG01\n  23456789abcdefghij\n  klmnopqrst_uvwxyz", &["11ABCDEFG", "23456789", "klmnop"]),
+        ("sk-ant-oat01-AbCdEf_1234\n567890-xyzxyz", &["AbCdEf", "xyzxyz"]),
+        ("Authorization: Bearer a1b2c3d4e5\n    f6a7b8c9d0", &["a1b2c3", "f6a7b8"]),
+        ("FORGE_TOKEN=sword\n  fish99", &["sword", "fish99"]),
+        ("https://bot:hunter\n  2secret@git.example.org/x.git", &["hunter", "2secret"]),
+        ("one line: tok-AAAABBBBCCCCDDDDEEEEFFFF", &["AAAA"]),
+    ] {
+        let redacted = redactor.redact_screen(screen);
+        for secret in secrets {
+            assert!(screen.contains(secret), "{screen}");
+            assert!(!redacted.contains(secret), "{screen}\nbecame\n{redacted}");
+        }
+        assert_eq!(redacted.lines().count(), screen.lines().count(), "{redacted}");
+    }
+}
+
+#[test]
+fn a_screen_without_secrets_stays_as_it_is() {
+    let redactor = Redactor::new(secrets(&["tok-AAAABBBBCCCCDDDDEEEEFFFF"]));
+    for screen in [
+        "",
+        "\n",
+        "● I read the token's documentation and the\n  password rules; nothing is secret here.\n\n> \n",
+        "╭──────────╮\n│ > ls -la │\n╰──────────╯\n",
+        "commit 0123456789abcdef0123456789abcdef\n  01234567\nAuthor: Ann <ann@example.org>\n",
+        "error[E0308]: mismatched types\n  --> src/auth.rs:12:5\n   |\n12 |     token\n   |     ^^^^^\n",
+        "https://git.example.org/acme/widget/pulls/\n  45 is open",
+    ] {
+        assert_eq!(redactor.redact_screen(screen), screen);
+    }
+}
+
+#[test]
+fn a_text_is_cut_only_after_its_secrets_are_gone() {
+    let redactor = Redactor::new(secrets(&["tok-AAAABBBBCCCCDDDDEEEEFFFF"]));
+    let text = format!("{}tok-AAAABBBBCCCCDDDDEEEEFFFF and more", "x".repeat(490));
+    assert_eq!(redactor.redact_and_cut(&text, 500), format!("{}{MARKER}", "x".repeat(490)));
+}
+
+#[test]
+fn no_part_of_a_secret_comes_from_a_hook_into_the_journal() {
+    let redactor = Redactor::new(secrets(&["tok-AAAABBBBCCCCDDDDEEEEFFFF"]));
+    let text = format!("{} tok-AAAABBBBCCCCDDDDEEEEFFFF is refused", "x".repeat(485));
+    let kinds = [
+        HookKind::ToolRefused { what: text.clone(), why: text.clone() },
+        HookKind::TurnFailed { error: "api_error".into(), message: text.clone() },
+        HookKind::TurnFailed { error: "api_error".into(), message: format!("usage limit reached {text}") },
+    ];
+    for kind in kinds {
+        let hook = HookEvent { attempt: Attempt(1), kind, offset: 1 };
+        let seen = hook_event(&begun(), &hook, Path::new("/inbox"), Timestamp::UNIX_EPOCH, &redactor).unwrap();
+        let journaled = serde_json::to_string(&seen.event).unwrap();
+        assert!(journaled.contains("xxx") && !journaled.contains("tok-"), "{journaled}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! The state machine by example: each row of the phase protocol, each limit, each timer, each thing that must not count.
 
+mod reviews;
+
 use crate::run_events::{PULL_REQUEST, after, begun, fact, reply, review, run_id, sha, surveyed, times};
 use jiff::{SignedDuration, Timestamp};
 use rig::domain::{
@@ -8,8 +10,8 @@ use rig::domain::{
     phase::{Phase, PhaseReport},
     pull_request::Verdict,
     run::{
-        Effect, End, Event, Fact, Ignored, IssueState, MergeRefusal, MessageKind, Policy, Refusal, Run, Session, Stage,
-        Step, Timer, fold, step,
+        AuditFinding, Due, Effect, End, Event, Fact, Ignored, IssueState, MergeRefusal, MessageKind, PersonWanted,
+        Policy, RebaseRefusal, Refusal, Run, Session, Stage, Step, Timer, fold, settled_since, step,
     },
 };
 
@@ -86,7 +88,7 @@ impl Led {
             .chain(self.0.messages().map(|(id, _)| id.clone()))
             .collect();
         let attempt = self.0.attempt;
-        self.answer(Event::SessionStarted { attempt, told })
+        self.answer(Event::SessionStarted { attempt, told, boot: String::new(), not_copied: Vec::new() })
     }
 
     fn says(&mut self, phase: Phase) -> &mut Self {
@@ -106,7 +108,7 @@ impl Led {
     }
 
     fn is_lost(&mut self) -> &mut Self {
-        self.sees(Event::SessionLost { attempt: self.0.attempt, how: "gone".into() })
+        self.sees(Event::SessionLost { attempt: self.0.attempt, how: "gone".into(), restarted: false })
     }
 
     fn inspected(&mut self, local: char, remote: Option<char>, ahead: u32) -> &mut Self {
@@ -318,12 +320,13 @@ fn an_attempt_that_is_not_the_present_one_says_nothing() {
     led.is_lost().start();
     let (attempt, offset) = (Attempt(1), 99);
     for event in [
-        Event::SessionLost { attempt, how: "gone".into() },
-        Event::SessionStarted { attempt, told: Vec::new() },
+        Event::SessionLost { attempt, how: "gone".into(), restarted: false },
+        Event::SessionStarted { attempt, told: Vec::new(), boot: String::new(), not_copied: Vec::new() },
         Event::PromptTaken { attempt, offset },
         Event::TurnEnded { attempt, offset, background_tasks: 0 },
-        Event::TurnFailed { attempt, error: "overloaded".into(), offset },
+        Event::TurnFailed { attempt, error: "overloaded".into(), offset, message: String::new() },
         Event::AgentQuiet { attempt, secs: 600 },
+        Event::SessionNotReady { attempt, screen: "Choose a theme".into() },
         Event::DeliveryFailed { attempt, why: "never taken".into() },
         Event::PhaseMalformed { attempt, word: "x".into(), sighting: "x".into() },
     ] {
@@ -335,7 +338,10 @@ fn an_attempt_that_is_not_the_present_one_says_nothing() {
 fn only_a_session_that_is_known_to_have_started_can_be_lost() {
     let mut led = Led::claimed();
     led.answer(Event::ClaimConfirmed).answer(surveyed(None));
-    assert_eq!(led.ignores(Event::SessionLost { attempt: Attempt(1), how: "gone".into() }), Ignored::StaleAttempt);
+    assert_eq!(
+        led.ignores(Event::SessionLost { attempt: Attempt(1), how: "gone".into(), restarted: false }),
+        Ignored::StaleAttempt
+    );
 }
 
 #[test]
@@ -450,10 +456,94 @@ fn each_refusal_of_a_merge_has_its_own_answer() {
         (MergeRefusal::TryAgain { message: String::new() }, "awaiting_review"),
         (MergeRefusal::Protected { message: String::new() }, "escalated"),
         (MergeRefusal::Conflict, "working"),
+        (MergeRefusal::Outdated { message: String::new() }, "rebasing"),
     ] {
         let mut led = Led::merging();
         led.takes().stops().refused(why.clone());
         assert_eq!(led.stage(), stage, "{why:?}");
+    }
+}
+
+#[test]
+fn refusals_of_one_head_say_nothing_of_the_next_that_the_agent_pushes() {
+    let mut led = Led::merging();
+    led.takes().stops().refused(MergeRefusal::Conflict);
+    assert!(led.0.merge_not_before.is_some() && led.0.used.merge_refusals == 1);
+    led.takes().says(Phase::AwaitingCi).stops().pushed('b');
+    assert_eq!((led.stage(), led.0.merge_not_before, led.0.used.merge_refusals), ("awaiting_ci", None, 0));
+    led.ci('b', CiVerdict::Green).sees(Event::GatePassed { head: sha('b') });
+    assert_eq!(led.stage(), "merging");
+}
+
+fn outdated() -> MergeRefusal {
+    MergeRefusal::Outdated { message: "behind".into() }
+}
+
+#[test]
+fn a_rebased_branch_goes_through_ci_and_review_again() {
+    let mut led = Led::merging();
+    led.takes().stops().refused(outdated());
+    assert_eq!(led.orders(), ["bring the branch up to date"]);
+    assert_eq!(led.ignores(Event::Rebased { old: sha('b'), new: sha('c') }), Ignored::NotNow);
+    led.sees(Event::Rebased { old: sha('a'), new: sha('b') });
+    assert_eq!((led.stage(), led.0.used.rebases), ("awaiting_ci", 1));
+    assert_eq!(led.ignores(Event::GatePassed { head: sha('b') }), Ignored::NotNow);
+    led.ci('b', CiVerdict::Green);
+    // What the agent is told next says that its branch was moved; once.
+    let told = led.0.messages().last().map(|(_, message)| message.text.clone()).unwrap();
+    assert!(told.starts_with("Note: rig has brought your branch up to date"), "{told}");
+    assert_eq!(led.0.moved, None);
+    assert_eq!(led.ignores(Event::GatePassed { head: sha('a') }), Ignored::StaleHead);
+    led.0.merge_not_before = None;
+    led.sees(Event::GatePassed { head: sha('b') });
+    assert_eq!(led.stage(), "merging");
+}
+
+#[test]
+fn what_rig_cannot_rebase_is_the_agents_and_what_it_may_not_is_a_persons() {
+    for (why, stage) in [
+        (RebaseRefusal::UpToDate, "awaiting_review"),
+        (RebaseRefusal::Conflict { message: "a".into() }, "working"),
+        (RebaseRefusal::NotClean { message: "a".into() }, "working"),
+        (RebaseRefusal::Refused { message: "a".into() }, "escalated"),
+    ] {
+        let mut led = Led::merging();
+        led.takes().stops().refused(outdated()).sees(Event::RebaseFailed { head: sha('a'), why: why.clone() });
+        assert_eq!(led.stage(), stage, "{why:?}");
+    }
+}
+
+#[test]
+fn a_branch_is_rebased_only_so_often_and_never_under_an_agent_at_work() {
+    let mut led = Led::merging();
+    led.takes().refused(outdated());
+    assert_eq!((led.stage(), led.0.used.rebases), ("awaiting_review", 0), "the agent is in its turn");
+    let mut led = Led::merging();
+    led.takes().stops();
+    led.0.used.rebases = led.0.policy.rebases;
+    led.refused(outdated());
+    assert_eq!(led.stage(), "escalated");
+}
+
+#[test]
+fn what_is_not_well_after_a_merge_is_told_once_and_holds_no_slot_meanwhile() {
+    for (holds, urgent) in [(true, 0), (false, 1)] {
+        let mut led = Led::merging();
+        led.0.policy.audit = true;
+        led.sees(Event::Merged { pull_request: PULL_REQUEST, commit: None });
+        while led.orders().len() > 1 {
+            let next = led.0.pending.iter().find(|(_, effect)| !matches!(effect, Effect::Audit { .. }));
+            let id = next.map(|(id, _)| id.clone()).unwrap();
+            led.0 = after(&led.0, &fact(&led.0, Event::EffectDone, Some(id)));
+        }
+        assert!(!led.0.holds_slot() && led.orders() == ["look what the merge brought about"], "{:?}", led.0.pending);
+        let id = led.0.pending.keys().next().cloned();
+        let findings = vec![AuditFinding { item: "primary_ci".into(), holds, words: "CI on main".into() }];
+        let Step::Moved { run, orders } = step(&led.0, &fact(&led.0, Event::MergeAudited { findings }, id)) else {
+            panic!("the findings are taken");
+        };
+        let told = orders.iter().filter(|(_, effect)| matches!(effect, Effect::Notify { urgent: true, .. })).count();
+        assert_eq!((told, run.pending.len()), (urgent, 0));
     }
 }
 
@@ -485,6 +575,97 @@ fn an_escalation_reminds_twice_and_then_blocks() {
         led.0 = after(&led.0, due);
     }
     assert!(matches!(led.0.stage, Stage::Finishing { end: End::Blocked { .. } }), "{:?}", led.0.stage);
+}
+
+/// Returns the urgent notices that an event orders.
+fn urgent(run: &Run, fact: &Fact) -> Vec<String> {
+    let Step::Moved { orders, .. } = step(run, fact) else { return Vec::new() };
+    let text = |(_, effect): (EffectId, Effect)| match effect {
+        Effect::Notify { text, urgent: true, .. } => Some(text),
+        _ => None,
+    };
+    orders.into_iter().filter_map(text).collect()
+}
+
+fn asks_for_help(run: &Run) -> Fact {
+    let report = PhaseReport { phase: Phase::Escalate, reason: "which colour?".into() };
+    let sighting = run.seq.0.to_string();
+    fact(run, Event::PhaseReported { attempt: run.attempt, report, sighting, refusal: None }, None)
+}
+
+#[test]
+fn a_question_that_stands_is_asked_once_and_one_that_comes_back_says_so() {
+    let mut led = Led::working();
+    let asks = asks_for_help(&led.0);
+    assert_eq!(urgent(&led.0, &asks), ["needs a human: which colour?"]);
+    led.0 = after(&led.0, &asks);
+    let first = times(&led.0)[0].clone();
+    led.0 = after(&led.0, &first);
+    let (since, asks) = (led.0.since, asks_for_help(&led.0));
+    assert_eq!(urgent(&led.0, &asks), Vec::<String>::new());
+    led.0 = after(&led.0, &asks);
+    assert!(matches!(led.0.stage, Stage::Escalated { reminders: 1, .. }), "the clock goes on: {:?}", led.0.stage);
+    assert_eq!(led.0.since, since);
+    let reminder = times(&led.0)[0].clone();
+    led.sees(reply("1"));
+    let stale = step(&led.0, &reminder);
+    assert_eq!(stale, Step::Ignored(Ignored::NotNow), "nothing of an answered escalation is said");
+    let asks = asks_for_help(&led.0);
+    assert_eq!(urgent(&led.0, &asks), ["needs a human once more, for the same reason as before: which colour?"]);
+}
+
+#[test]
+fn an_answer_settles_what_was_asked_since_the_run_waited_and_a_reminder_settles_nothing() {
+    let mut led = Led::working();
+    let settled = |before: &Run, fact: &Fact| settled_since(before, &after(before, fact));
+    let asks = asks_for_help(&led.0);
+    assert_eq!(settled(&led.0, &asks), None);
+    led.0 = after(&led.0, &asks);
+    let (since, reminder) = (led.0.since, times(&led.0)[0].clone());
+    assert_eq!(settled(&led.0, &reminder), None);
+    led.0 = after(&led.0, &reminder);
+    let answer = fact(&led.0, reply("1"), None);
+    assert_eq!(settled(&led.0, &answer), Some(since), "with the reminder");
+    // Rig's own gate asks for something too, which the answer does not give.
+    let head = sha('7');
+    led.0.head = Some(head.clone());
+    led.0.person_wanted = Some(PersonWanted { head, files: Vec::new(), asked: String::new() });
+    assert_eq!(settled(&led.0, &answer), None);
+    led.0.head = Some(sha('8'));
+    assert_eq!(settled(&led.0, &answer), Some(since), "of an older commit");
+}
+
+#[test]
+fn of_two_answers_the_first_counts_and_both_are_told() {
+    for order in [["a", "b", "a"], ["b", "a", "b"], ["a", "a", "b"]] {
+        let mut led = Led::working();
+        led.says(Phase::Escalate);
+        for id in order {
+            led.sees(reply(id));
+        }
+        assert_eq!(led.stage(), "working");
+        assert_eq!(led.told(), [MessageKind::HumanReply; 2], "{order:?}");
+        assert_eq!(led.0.escalations.len(), 1);
+    }
+}
+
+#[test]
+fn a_person_is_asked_once_a_commit_and_accepts_that_commit_only() {
+    let mut led = Led::awaiting_review();
+    let wanted = Event::PersonWanted { head: sha('a'), files: vec![".ci/run".into()] };
+    assert_eq!(urgent(&led.0, &fact(&led.0, wanted.clone(), None)).len(), 1);
+    led.sees(wanted.clone());
+    assert_eq!(led.ignores(wanted), Ignored::Duplicate);
+    let accepted = |id: &str, head| Event::HumanAccepted { id: id.into(), who: "ann".into(), head: sha(head) };
+    led.sees(accepted("1", 'b'));
+    assert!(led.0.accepted.is_empty());
+    led.sees(accepted("2", 'a'));
+    assert_eq!(led.ignores(accepted("2", 'a')), Ignored::Duplicate);
+    led.sees(accepted("3", 'a'));
+    assert_eq!(led.0.accepted.len(), 1);
+    assert_eq!(led.stage(), "awaiting_review", "the gate decides");
+    led.sees(Event::HeadMoved { head: sha('b') }).sees(accepted("4", 'a'));
+    assert_eq!(led.0.accepted.len(), 1);
 }
 
 #[test]
@@ -555,7 +736,7 @@ fn a_run_ends_only_when_its_last_order_is_done_and_stays_ended() {
     assert_eq!(led.ignores(Event::RunEnded), Ignored::NotNow);
     for event in [
         Event::DeliveryFailed { attempt: Attempt(1), why: "late".into() },
-        Event::SessionLost { attempt: Attempt(1), how: "gone".into() },
+        Event::SessionLost { attempt: Attempt(1), how: "gone".into(), restarted: false },
         reply("1"),
         changes(1),
         Event::IssueClosed,
@@ -605,11 +786,11 @@ fn an_api_error_of_the_agent_backs_off_and_only_many_in_a_row_are_a_strike() {
     let mut led = Led::working();
     for _ in 0..5 {
         let (attempt, offset) = (led.0.attempt, led.0.hooks_offset + 1);
-        led.sees(Event::TurnFailed { attempt, error: "unknown".into(), offset }).takes();
+        led.sees(Event::TurnFailed { attempt, error: "unknown".into(), offset, message: String::new() }).takes();
         assert_eq!(led.0.used.strikes, 0);
     }
     let (attempt, offset) = (led.0.attempt, led.0.hooks_offset + 1);
-    led.sees(Event::TurnFailed { attempt, error: "unknown".into(), offset });
+    led.sees(Event::TurnFailed { attempt, error: "unknown".into(), offset, message: String::new() });
     assert_eq!((led.0.used.strikes, led.0.attempt), (1, Attempt(2)));
 }
 
@@ -618,9 +799,143 @@ fn a_limit_or_an_outage_of_the_agents_service_costs_no_attempt_however_long_it_l
     let mut led = Led::working();
     for _ in 0..50 {
         let (attempt, offset) = (led.0.attempt, led.0.hooks_offset + 1);
-        led.sees(Event::TurnFailed { attempt, error: "rate_limit".into(), offset }).takes();
+        led.sees(Event::TurnFailed { attempt, error: "rate_limit".into(), offset, message: String::new() }).takes();
     }
     assert_eq!((led.0.used.strikes, led.0.attempt), (0, Attempt(1)));
+}
+
+#[test]
+fn a_usage_limit_rests_everything_until_it_is_over_and_then_lets_the_agent_go_on() {
+    let mut led = Led::working();
+    let (attempt, offset) = (led.0.attempt, led.0.hooks_offset + 1);
+    let resets_at = led.0.changed_at.checked_add(SignedDuration::from_hours(3)).ok();
+    led.sees(Event::UsageLimited { attempt, offset, message: String::new(), resets_at });
+    let until = led.0.usage_limit.unwrap();
+    assert!(until > resets_at.unwrap());
+    assert_eq!(led.0.deadlines(), [(Timer::UsageLimit, Due::At(until))], "no other clock runs");
+    assert_eq!(led.ignores(Event::AgentQuiet { attempt, secs: 7_200 }), Ignored::NotNow);
+    let worked = led.0.used.agent_ms;
+    let over = Fact {
+        at: until,
+        observed_ms: 10_000_000,
+        completes: None,
+        event: Event::TimePassed { timer: Timer::UsageLimit },
+    };
+    led.0 = after(&led.0, &over);
+    assert_eq!((led.0.usage_limit, led.0.used.agent_ms), (None, worked));
+    assert_eq!((led.stage(), led.told()), ("working", vec![MessageKind::Nudge]));
+    led.takes();
+    assert_eq!((led.0.used.strikes, led.0.used.respawns, led.0.attempt), (0, 0, Attempt(1)));
+}
+
+#[test]
+fn a_usage_limit_that_comes_again_at_once_is_waited_for_longer_each_time_and_never_for_ever() {
+    let mut led = Led::working();
+    let mut pauses = Vec::new();
+    for _ in 0..8 {
+        let (attempt, offset) = (led.0.attempt, led.0.hooks_offset + 1);
+        led.sees(Event::UsageLimited { attempt, offset, message: String::new(), resets_at: None });
+        pauses.push(led.0.usage_limit.unwrap().duration_since(led.0.changed_at).as_mins());
+        assert_eq!(led.told(), [MessageKind::Nudge], "one message to go on");
+        led.takes();
+    }
+    assert_eq!(pauses, [5, 10, 20, 40, 60, 60, 60, 60]);
+    led.stops();
+    assert_eq!(led.0.used.usage_limits, 0);
+}
+
+#[test]
+fn a_person_who_asks_for_it_ends_the_wait_for_a_usage_limit_in_the_same_session() {
+    let retry = |id: &str, fresh| Event::RetryRequested { id: id.into(), who: "acme".into(), fresh };
+    let mut led = Led::working();
+    assert_eq!(led.ignores(retry("0", false)), Ignored::NotNow, "one that works is left alone");
+    let (attempt, offset) = (led.0.attempt, led.0.hooks_offset + 1);
+    led.sees(Event::UsageLimited { attempt, offset, message: String::new(), resets_at: None });
+    led.sees(retry("1", false));
+    assert_eq!((led.0.usage_limit, led.0.attempt, led.stage()), (None, attempt, "working"));
+    assert_eq!(led.told(), [MessageKind::Nudge]);
+    let due_now = led.0.messages().count() == 1
+        && led.0.pending.values().all(|effect| !matches!(effect, Effect::Deliver { not_before: Some(_), .. }));
+    assert!(due_now, "it is told at once");
+    led.takes();
+    let offset = led.0.hooks_offset + 1;
+    led.sees(Event::UsageLimited { attempt, offset, message: String::new(), resets_at: None });
+    led.sees(retry("2", true));
+    assert_eq!((led.0.usage_limit, led.0.attempt), (None, attempt.next()), "a fresh one replaces it");
+}
+
+#[test]
+fn a_start_waits_for_the_limit_of_another_session() {
+    let mut led = Led::claimed();
+    led.answer(Event::ClaimConfirmed).answer(surveyed(None));
+    let until = led.0.changed_at.checked_add(SignedDuration::from_hours(1)).unwrap();
+    led.sees(Event::UsagePaused { until });
+    assert_eq!((led.stage(), led.0.deadlines()), ("starting", vec![(Timer::UsageLimit, Due::At(until))]));
+    assert_eq!(led.ignores(Event::UsagePaused { until }), Ignored::NotNow);
+    led.start();
+    assert_eq!(led.stage(), "working");
+}
+
+#[test]
+fn a_turn_that_nobody_ended_leaves_the_person_alone_before_it_is_asked_for_its_phase() {
+    let mut led = Led::working();
+    let attempt = led.0.attempt;
+    led.sees(Event::AgentFoundIdle { attempt, secs: 45 });
+    let hands_off = led.0.hands_off_until.unwrap();
+    assert_eq!(hands_off.duration_since(led.0.changed_at).as_mins(), 10);
+    assert_eq!((led.told(), led.0.busy, led.0.used.strikes), (vec![MessageKind::Nudge], false, 0));
+    assert_eq!(led.ignores(Event::AgentFoundIdle { attempt, secs: 45 }), Ignored::NotNow);
+    assert_eq!(led.ignores(Event::AgentQuiet { attempt, secs: 7_200 }), Ignored::NotNow);
+    // The person types: rig has nothing more to say.
+    let offset = led.0.hooks_offset + 1;
+    led.sees(Event::PromptTaken { attempt, offset });
+    assert!(led.told().is_empty() && led.0.hands_off_until.is_none());
+}
+
+#[test]
+fn turns_that_nobody_ends_are_a_strike_after_the_reminders() {
+    let mut led = Led::working();
+    for _ in 0..3 {
+        led.sees(Event::AgentFoundIdle { attempt: Attempt(1), secs: 45 });
+        if led.0.attempt == Attempt(1) {
+            led.takes();
+        }
+    }
+    assert_eq!((led.0.used.strikes, led.0.attempt), (1, Attempt(2)));
+}
+
+#[test]
+fn background_tasks_are_waited_for_and_not_for_ever() {
+    let mut led = Led::working();
+    let (attempt, offset) = (led.0.attempt, led.0.hooks_offset + 1);
+    led.sees(Event::TurnEnded { attempt, offset, background_tasks: 2 });
+    assert!(led.0.busy && led.0.background && led.told().is_empty());
+    led.sees(Event::AgentFoundIdle { attempt, secs: 900 });
+    assert_eq!((led.0.busy, led.told(), led.0.hands_off_until), (false, vec![MessageKind::Nudge], None));
+}
+
+#[test]
+fn a_restart_of_the_machine_is_no_strike_until_it_restarts_again_and_again() {
+    let mut led = Led::working();
+    for _ in 0..5 {
+        let attempt = led.0.attempt;
+        led.sees(Event::SessionLost { attempt, how: "restart".into(), restarted: true }).start();
+        assert_eq!((led.0.used.strikes, led.0.used.respawns, led.0.agent_session), (0, 0, Attempt(1)));
+    }
+    let (attempt, offset) = (led.0.attempt, led.0.hooks_offset + 1);
+    led.sees(Event::PromptTaken { attempt, offset });
+    led.sees(Event::SessionLost { attempt, how: "restart".into(), restarted: true });
+    assert_eq!(led.0.used.strikes, 1);
+}
+
+#[test]
+fn what_no_waiting_mends_reaches_a_person_at_once() {
+    for error in ["authentication_failed", "billing_error", "invalid_request", "oauth_org_not_allowed"] {
+        let mut led = Led::working();
+        let (attempt, offset) = (led.0.attempt, led.0.hooks_offset + 1);
+        led.sees(Event::TurnFailed { attempt, error: error.into(), offset, message: "no".into() });
+        assert_eq!((led.stage(), led.0.used.strikes), ("escalated", 0), "{error}");
+    }
 }
 
 #[test]

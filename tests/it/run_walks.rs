@@ -3,8 +3,9 @@
 use crate::{run_events, run_rules::malformed};
 use proptest::prelude::*;
 use rig::domain::{
+    ci::CiVerdict,
     ids::{Attempt, EffectId, Seq},
-    run::{Fact, Run, Step, fold, step},
+    run::{Effect, Event, Fact, Run, Step, fold, step},
 };
 
 /// Walks from the claim, at each step by one of the possible facts. Returns the journal and the run.
@@ -27,6 +28,7 @@ fn walk(choices: &[u16]) -> (Vec<Fact>, Run) {
             );
             run = *moved;
             journal.push(fact.clone());
+            merges_only_what_was_judged(&journal, &run);
             if let Some(what) = malformed(&run) {
                 let kinds: Vec<_> = journal.iter().map(|fact| fact.event.kind()).collect();
                 panic!("{what}\nafter {kinds:?}");
@@ -36,6 +38,31 @@ fn walk(choices: &[u16]) -> (Vec<Fact>, Run) {
         }
     }
     (journal, run)
+}
+
+/// A merge is ordered only of the head at which CI was last seen green and which the gate, with its approvals, has passed
+/// since; whatever moved, broke or was said meanwhile.
+fn merges_only_what_was_judged(journal: &[Fact], run: &Run) {
+    for head in run.pending.values().filter_map(|effect| match effect {
+        Effect::Merge { head, .. } => Some(head),
+        _ => None,
+    }) {
+        let mut verdicts = journal.iter().rev().filter_map(|fact| match &fact.event {
+            Event::CiFinished { head: judged, verdict } if judged == head => Some(verdict),
+            _ => None,
+        });
+        assert_eq!(verdicts.next(), Some(&CiVerdict::Green), "CI's last word on {head}");
+        let passed = journal.iter().rposition(|fact| fact.event == Event::GatePassed { head: head.clone() });
+        let passed = passed.unwrap_or_else(|| panic!("the gate has not passed {head}"));
+        let green = journal
+            .iter()
+            .position(|fact| fact.event == Event::CiFinished { head: head.clone(), verdict: CiVerdict::Green });
+        assert!(green.is_some_and(|green| green < passed), "{head} was not green when the gate passed it");
+        let moved = journal[passed..]
+            .iter()
+            .any(|fact| matches!(&fact.event, Event::HeadMoved { head: other } if other != head));
+        assert!(!moved, "the head has moved since {head} was judged");
+    }
 }
 
 proptest! {

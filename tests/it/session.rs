@@ -111,7 +111,7 @@ async fn a_line_reaches_the_agent_while_a_person_scrolls_and_never_their_pane() 
     terminals.until_idle(1).await;
     let pane = terminals.tmux(&["list-panes", "-t", "=dev-widget-7:", "-F", "#{pane_id}"]);
     terminals.tmux(&["copy-mode", "-t", &pane]);
-    terminals.tmux(&["split-window", "-t", "=dev-widget-7:", "cat > typed"]);
+    terminals.tmux(&["split-window", "-t", "=dev-widget-7:", "cat > /dev/null"]);
     terminals.sessions.type_line(&name(), "go on").await.unwrap();
     terminals.until_idle(2).await;
     assert_eq!(terminals.prompts(), ["Fix the widget", "go on"]);
@@ -307,7 +307,10 @@ async fn git_in_the_session_gets_the_password_of_its_own_remote_only() {
     let terminals = Terminals::new();
     fs::write(terminals.path().join("home/.gitconfig"), "[credential]\n\thelper = \"!echo password=of-the-user\"\n")
         .unwrap();
-    let fill = |url: &str, file: &str| json!({"run": {"command": format!("printf 'url={url}\\n\\n' | git credential fill > {file} 2>&1"), "may_fail": true}});
+    // As a script: what asks for passwords by itself the guard refuses, and what scripts do it does not see.
+    fs::write(terminals.worktree().join("fill"), "printf 'url=%s\\n\\n' \"$1\" | git credential fill > \"$2\" 2>&1\n")
+        .unwrap();
+    let fill = |url: &str, file: &str| json!({"run": {"command": format!("sh fill {url} {file}"), "may_fail": true}});
     let actions = json!([{"turn": 1, "actions": [
         fill("http://127.0.0.1:1/acme/widget.git", "own"),
         fill("http://127.0.0.1:1/acme/other.git", "other"),

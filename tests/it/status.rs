@@ -5,7 +5,10 @@ use jiff::{Timestamp, ToSpan};
 use predicates::{prelude::*, str::contains};
 use rig::{
     adapters::{process_identity, store::sqlite::SqliteStore},
-    domain::ids::{Attempt, IssueNumber, ProjectName, PullRequestNumber, RunId, Seq},
+    domain::{
+        ids::{Attempt, IssueNumber, ProjectName, PullRequestNumber, RunId, Seq},
+        repository::RepositoryKey,
+    },
     ports::store::{Append, DriverRow, MirrorRow, NewEvent, RunRow, Store},
 };
 
@@ -17,6 +20,7 @@ fn row(run: &str, issue: u64, title: &str, open: bool) -> RunRow {
     RunRow {
         run: RunId::new(run).unwrap(),
         project: ProjectName::new("widget").unwrap(),
+        repository: RepositoryKey::stored("https://git.example.org/acme/widget"),
         issue: IssueNumber(issue),
         title: title.to_owned(),
         seq: Seq(1),
@@ -29,6 +33,7 @@ fn row(run: &str, issue: u64, title: &str, open: bool) -> RunRow {
         changed_at: now,
         open,
         holds_slot: open,
+        usage_limit: None,
     }
 }
 
@@ -50,6 +55,8 @@ fn fill(root: &TestRoot, driver: &DriverRow) {
                 events: &[event],
                 row: &row,
                 notices: &[],
+                outgoing: &[],
+                settled_since: None,
                 taken_inputs: &[],
                 slot_limit: None,
             };
@@ -88,7 +95,7 @@ fn open_runs_are_shown_with_their_driver_and_mirrors_that_are_behind() {
     // No token: looking at what runs must not need one.
     root.project("widget", GOOD);
     fill(&root, &driver());
-    let line = r"widget +#5 +awaiting_ci +1h30m +2 +#17 +alive +CI on 0123456789 +fix \[31mthe menu\n";
+    let line = r"widget +#5 +awaiting_ci +1h30m +2 +#17 +alive +- +CI on 0123456789 +fix \[31mthe menu\n";
     root.rig(&["status"]).assert().success().stdout(
         predicate::str::is_match(line)
             .unwrap()

@@ -75,13 +75,45 @@ async fn a_store_of_a_newer_rig_is_not_opened_and_not_written() {
     let (open_before, path, _folder) = store().await;
     tamper(&path, NEWER).await;
     match SqliteStore::open(&path, "host").await {
-        Err(StoreError::NewerSchema { found: 99, known: 1 }) => {}
+        Err(StoreError::NewerSchema { found: 99, known: 6 }) => {}
         other => panic!("{other:?}"),
     }
     let refused = append_one(&open_before, &row(1, 1), 1).await;
     assert!(matches!(refused, Err(StoreError::NewerSchema { found: 99, .. })), "{refused:?}");
     tamper(&path, "DELETE FROM _sqlx_migrations WHERE version = 99").await;
     assert_eq!(open_before.events(&run_id(1), Seq(0)).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_schema_is_brought_up_to_date_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state/rig.db");
+    std::fs::create_dir(folder.path().join("state")).unwrap();
+    std::fs::write(&path, "").unwrap();
+    // Made by the rig of that time, and dumped by sqlite3.
+    tamper(&path, include_str!("../fixtures/store-v1.sql")).await;
+    let store = SqliteStore::open(&path, "host").await.unwrap();
+    let open = store.open_runs(None).await.unwrap();
+    assert_eq!(open.len(), 1);
+    assert_eq!((&open[0].run, open[0].repository.is_unknown()), (&run_id(1), true));
+    assert_eq!(store.recent_runs(None, 10).await.unwrap().len(), 2, "the ended one is there too");
+    assert_eq!(store.events(&run_id(1), Seq(0)).await.unwrap().len(), 2);
+    assert_eq!(store.unsent_notices(None, 10).await.unwrap(), [notice(1, 2, "told")]);
+    // Its run goes on, and is given its repository by that.
+    append_one(&store, &row(1, 1), 2).await.unwrap();
+    assert_eq!(store.open_runs(None).await.unwrap()[0].repository, row(1, 1).repository);
+}
+
+#[tokio::test]
+async fn the_events_of_one_kind_are_found_without_reading_the_journal() {
+    use sqlx::{Connection, Row};
+    let (_store, path, _folder) = store().await;
+    let mut connection = sqlx::SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
+    // The statement of the store's `events_of_kind`.
+    let plan = "EXPLAIN QUERY PLAN SELECT * FROM events WHERE kind = $1 AND at >= $2 ORDER BY position";
+    let rows = sqlx::query(plan).bind("UsageMeasured").bind("").fetch_all(&mut connection).await.unwrap();
+    let steps: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+    assert!(steps[0].starts_with("SEARCH events USING INDEX events_of_a_kind"), "{steps:?}");
 }
 
 #[tokio::test]
@@ -166,7 +198,7 @@ async fn a_damaged_notice_does_not_hold_back_the_next() {
     let row = row(1, 1);
     store.append(Append { notices: &notices, ..plain(&row, 1, &[]) }).await.unwrap();
     tamper(&path, "UPDATE notices SET issue = -1 WHERE position = 1").await;
-    assert_eq!(store.unsent_notices(1).await.unwrap(), notices[1..]);
+    assert_eq!(store.unsent_notices(None, 1).await.unwrap(), notices[1..]);
 }
 
 #[tokio::test]
@@ -245,7 +277,7 @@ async fn an_append_that_is_dropped_half_way_is_whole_or_nothing() {
         }
         let after = store.events(&row.run, Seq(0)).await.unwrap().len() as u64;
         assert!(after == before || after == before + 2, "{before} -> {after}");
-        let told = store.unsent_notices(1000).await.unwrap().iter().any(|told| told.id == notices[0].id);
+        let told = store.unsent_notices(None, 1000).await.unwrap().iter().any(|told| told.id == notices[0].id);
         assert_eq!(told, after > before);
         let row = store.latest_run(&row.project, IssueNumber(1)).await.unwrap().unwrap();
         assert_eq!(row.seq, Seq(after));

@@ -300,6 +300,40 @@ async fn a_rescue_does_not_need_the_forge() {
 }
 
 #[tokio::test]
+async fn a_rescue_is_pushed_to_the_forge_and_never_over_another() {
+    let world = World::new();
+    let workspace = world.workspace_that_pushes();
+    workspace.prepare(issue(1), &branch("fix/issue-1")).await.unwrap();
+    let tip = world.commit_in(1, "mine.txt", "unpushed");
+    workspace.rescue(issue(1), &branch("fix/issue-1"), "crash").await.unwrap();
+    assert_eq!(world.remote_tip("rig/rescue/1-crash"), Some(tip.clone()));
+    // Somebody else's branch of the next name stays what it is.
+    let theirs = world.push_to_remote("rig/rescue/1-crash-2", "theirs.txt", "theirs");
+    world.commit_in(1, "more.txt", "more");
+    workspace.rescue(issue(1), &branch("fix/issue-1"), "crash").await.unwrap();
+    assert_eq!(world.remote_tip("rig/rescue/1-crash"), Some(tip));
+    assert_eq!(world.remote_tip("rig/rescue/1-crash-2"), Some(theirs));
+    assert!(world.rig_ref("refs/heads/rig/rescue/1-crash-2").is_some(), "it is kept here all the same");
+}
+
+#[tokio::test]
+async fn a_rescue_with_a_secret_in_any_of_its_commits_stays_on_this_machine() {
+    let world = World::new();
+    let workspace = world.workspace_that_pushes();
+    let made = workspace.prepare(issue(1), &branch("fix/issue-1")).await.unwrap();
+    world.commit_in(1, "config.txt", "password: s3cret-of-the-project\n");
+    world.commit_in(1, "config.txt", "password: from the environment\n");
+    let kept = workspace.rescue(issue(1), &branch("fix/issue-1"), "one").await.unwrap().unwrap();
+    assert!(world.rig_ref(&kept).is_some());
+    git(&made.path, &["reset", "--quiet", "--hard", "origin/main"]);
+    fs::write(made.path.join("note.txt"), "ghp_0123456789abcdefghijABCDEFGHIJ012345").unwrap();
+    workspace.rescue(issue(1), &branch("fix/issue-1"), "two").await.unwrap().unwrap();
+    for name in ["rig/rescue/1-one", "rig/rescue/1-two"] {
+        assert_eq!(world.remote_tip(name), None, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_detached_head_and_a_repository_within_are_rescued() {
     let world = World::new();
     let workspace = world.workspace();
@@ -515,6 +549,23 @@ async fn a_primary_branch_that_is_not_there_is_named() {
     let workspace = world.workspace_with(|plan| plan.primary_branch = "trunk".into());
     let error = workspace.fetch_primary().await.unwrap_err();
     assert!(!error.is_transient() && error.to_string().contains("`trunk`"), "{error}");
+}
+
+/// What a proxy sends in the place of a list of branches reads to git as a repository without any.
+#[tokio::test]
+async fn a_page_in_the_place_of_the_branches_is_no_answer_and_forgets_none_of_them() {
+    let world = World::new();
+    world.remote_git(&["update-ref", "refs/heads/other", "refs/heads/main"]);
+    world.workspace().fetch_primary().await.unwrap();
+    let known = world.rig_ref("refs/remotes/origin/other");
+    assert!(known.is_some());
+    let server = wiremock::MockServer::start().await;
+    let page = wiremock::ResponseTemplate::new(200).set_body_raw("{\"id\": 1, \"numb\0", "application/json");
+    wiremock::Mock::given(wiremock::matchers::any()).respond_with(page).mount(&server).await;
+    let misled = world.workspace_with(|plan| plan.remote_url = format!("{}/a/b.git", server.uri()));
+    let error = misled.fetch_primary().await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("shows no branch"), "{error}");
+    assert_eq!(world.rig_ref("refs/remotes/origin/other"), known);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! the run's files, which outlive drivers.
 
 use super::{forge::Branch, sim::Sim};
+use jiff::{SignedDuration, Timestamp};
 use rig::domain::{
     ids::{Attempt, EffectId, RunId},
     phase::{Phase, PhaseReport, write_phase_text},
@@ -21,6 +22,8 @@ pub(crate) enum HookKind {
     PromptTaken(Option<EffectId>),
     TurnEnded,
     TurnFailed(&'static str),
+    /// The account has used up what it may use; says when that is over, or does not.
+    UsageLimited(Option<Timestamp>),
 }
 
 /// The files of an issue.
@@ -62,6 +65,9 @@ pub(crate) struct Turn {
 
 const HANG: u32 = 15;
 const CRASH: u32 = 30;
+const BREAK_OFF: u32 = 15;
+const LOST_HOOK: u32 = 20;
+const USAGE_LIMIT: u32 = 20;
 
 impl Sim {
     /// Lets one agent do its next small thing.
@@ -94,6 +100,9 @@ impl Sim {
                 } else if self.wild() && self.rng.chance(HANG) {
                     self.say(&format!("agent of #{} hangs", session.issue));
                     session.hung = true;
+                } else if self.wild() && self.rng.chance(BREAK_OFF) {
+                    self.say(&format!("a person breaks off the turn of #{}", session.issue));
+                    session.turn = None;
                 }
             }
             Some(turn) => self.agent_ends_turn(session, &turn),
@@ -104,6 +113,11 @@ impl Sim {
         if self.wild() && self.rng.chance(40) {
             self.say(&format!("turn of #{} fails", session.issue));
             return self.hook(session, HookKind::TurnFailed("overloaded"));
+        }
+        if self.wild() && self.account_is_used_up() {
+            let tells = self.rng.chance(750);
+            self.say(&format!("agent of #{} meets the usage limit", session.issue));
+            return self.hook(session, HookKind::UsageLimited(self.account_limit.filter(|_| tells)));
         }
         let says = |words: &str| turn.messages.iter().any(|told| told.text.contains(words));
         let only_ci_passed = says("CI passed at") && turn.messages.len() == 1;
@@ -122,12 +136,25 @@ impl Sim {
             session.alive = false;
             return;
         }
+        if self.wild() && self.rng.chance(LOST_HOOK) {
+            self.say(&format!("the hook of #{} is lost", session.issue));
+            return;
+        }
         // What a session does after it was given up counts for nothing.
         let present = self.live.get(&session.run).is_some_and(|run| run.attempt == session.attempt);
         if present {
             self.oracle.turn_ended(session, &turn.messages);
         }
         self.hook(session, HookKind::TurnEnded);
+    }
+
+    fn account_is_used_up(&mut self) -> bool {
+        if self.account_limit.is_none() && self.rng.chance(USAGE_LIMIT) {
+            let secs = 60 + self.rng.below(1_500) as i64;
+            self.account_limit = self.now().checked_add(SignedDuration::from_secs(secs)).ok();
+        }
+        self.account_limit = self.account_limit.filter(|until| *until > self.now());
+        self.account_limit.is_some()
     }
 
     fn agent_misbehaves(&mut self, session: &Session) {

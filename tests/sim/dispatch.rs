@@ -15,7 +15,7 @@ use rig::domain::{
     known::Known,
     prompts,
     pull_request::PullRequest,
-    run::{Effect, Event, IssueState, MergeRefusal, Run, Stage},
+    run::{AuditFinding, Effect, Event, IssueState, MergeRefusal, RebaseRefusal, Run, Stage},
 };
 
 /// What an order came to.
@@ -45,7 +45,12 @@ async fn result_of(sim: &Shared, me: TaskId, run: &Run, id: &EffectId, effect: &
             confirm_claim(sim, run, id).await?
         }
         Effect::SurveyPriorWork => survey(sim, run).await?,
-        Effect::StartSession { attempt, .. } => start_session(sim, run, id, *attempt).await?,
+        Effect::StartSession { attempt, .. } if sim.borrow().usage_limit().is_none() => {
+            start_session(sim, run, id, *attempt).await?
+        }
+        Effect::StartSession { .. } => {
+            return Ok(sim.borrow().usage_limit().map(|until| Event::UsagePaused { until }));
+        }
         Effect::InspectBranch { phase } => {
             let branch = branch_of(run)?;
             let (state, base) = act(sim, "inspect the branch", |sim| {
@@ -80,6 +85,13 @@ async fn result_of(sim: &Shared, me: TaskId, run: &Run, id: &EffectId, effect: &
         }
         Effect::Merge { pull_request, head } => {
             judge_and_merge(sim, me, pull_request.0, head, run.issue, Some(id)).await?
+        }
+        Effect::Rebase { head, .. } => rebase(sim, run, id, head).await?,
+        Effect::Audit { pull_request } => {
+            if run.pending.len() > 1 {
+                return Ok(None);
+            }
+            audit(sim, issue, pull_request.0).await?
         }
         Effect::SetState { state } => {
             set_state(sim, issue, *state, Some(id)).await?;
@@ -311,7 +323,8 @@ async fn start_session(sim: &Shared, run: &Run, id: &EffectId, attempt: Attempt)
         })
         .await?;
     }
-    Ok(Event::SessionStarted { attempt, told })
+    let boot = sim.borrow().boot.to_string();
+    Ok(Event::SessionStarted { attempt, told, boot, not_copied: Vec::new() })
 }
 
 /// Opens the pull request, or finds the one that an earlier try has opened, which may be merged by now.
@@ -349,6 +362,58 @@ async fn open_pull_request(sim: &Shared, run: &Run, id: &EffectId, head: &Sha) -
     Err(Fail::Unknown)
 }
 
+/// Brings the branch up to date: two requests, a push and a move of the worktree, so that one can be missing. What was pushed
+/// for an old head is found again.
+async fn rebase(sim: &Shared, run: &Run, id: &EffectId, head: &Sha) -> Result<Event, Fail> {
+    let branch = branch_of(run)?;
+    let name = branch.as_str();
+    let pushed = act(sim, "push the rebased branch", |sim| {
+        sim.check_ordered(id);
+        let Some(found) = sim.forge.branches.get(name).cloned() else { return Err(Fail::Refused("no branch")) };
+        let made = sim.forge.rebased.get(head).cloned();
+        if found.remote.as_ref() != Some(head) {
+            return Ok(if made.is_some() && found.remote == made { Ok(made) } else { Err(found.remote) });
+        }
+        if found.local != *head || sim.rng.chance(200) {
+            return Ok(Ok(None));
+        }
+        let (new, truth, now) = (sim.forge.sha(), sim.draw_ci(), sim.step);
+        sim.forge.ci.insert(new.clone(), truth);
+        sim.forge.rebased.insert(head.clone(), new.clone());
+        sim.say(&format!("rig rebases {} to {}", head.short(), new.short()));
+        sim.forge.push(name, &new, now);
+        Ok(Ok(Some(new)))
+    })
+    .await?;
+    let new = match pushed {
+        Ok(Some(new)) => new,
+        Ok(None) => {
+            let why = RebaseRefusal::Conflict { message: "it conflicts".into() };
+            return Ok(Event::RebaseFailed { head: head.clone(), why });
+        }
+        Err(Some(head)) => return Ok(Event::HeadMoved { head }),
+        Err(None) => return Err(Fail::Unknown),
+    };
+    act(sim, "move the worktree", |sim| {
+        if let Some(found) = sim.forge.branches.get_mut(name)
+            && found.local == *head
+        {
+            found.local = new.clone();
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(Event::Rebased { old: head.clone(), new })
+}
+
+/// Looks whether the merge is there and the issue closed.
+async fn audit(sim: &Shared, issue: u64, pull_request: u64) -> Result<Event, Fail> {
+    let merged = read(sim, pull_request).await?.merged;
+    let closed = act(sim, "read the issue", |sim| Ok(sim.forge.issues[&issue].state == OpenOrClosed::Closed)).await?;
+    let finding = |item: &str, holds| AuditFinding { item: item.into(), holds, words: item.into() };
+    Ok(Event::MergeAudited { findings: vec![finding("merged", merged), finding("issue_closed", closed)] })
+}
+
 /// Judges once more under the merge lock, merges what was judged, and reads back what came of it.
 pub(crate) async fn judge_and_merge(
     sim: &Shared,
@@ -375,6 +440,11 @@ pub(crate) async fn judge_and_merge(
             [NotReady::NotMergeable] => MergeRefusal::Conflict,
             _ => MergeRefusal::NotReady { reasons: reasons.iter().map(NotReady::words).collect() },
         };
+        return Ok(Event::MergeRefused { head: head.clone(), why });
+    }
+    // A forge that wants branches up to date, or a project that does.
+    if sim.borrow().forge.outdated.contains(&pull_request) {
+        let why = MergeRefusal::Outdated { message: "behind the base branch".into() };
         return Ok(Event::MergeRefused { head: head.clone(), why });
     }
     let answer = act(sim, "merge", |sim| {
@@ -427,6 +497,8 @@ impl Sim {
                 && let Some(found) = self.forge.pull_requests.get_mut(&other)
             {
                 found.mergeable = false;
+            } else if self.rng.chance(400) {
+                self.forge.outdated.insert(other);
             }
         }
     }

@@ -7,6 +7,7 @@ use super::{
     observe,
     sim::{Fail, Lock, Shared, TaskId, Tooth, act, pause},
 };
+use jiff::Timestamp;
 use rig::domain::{
     ids::{Attempt, EffectId, RunId},
     phase::{Phase, PhaseText, read_phase_text},
@@ -20,6 +21,7 @@ use std::{
 
 pub(crate) const FORGE_INTERVAL_MS: u64 = 10_000;
 const LIVENESS_MS: u64 = 5_000;
+const IDLE_SCREEN_MS: u64 = 45_000;
 const IDLE_LIMIT_MS: u64 = 600_000;
 const ACKNOWLEDGE_MS: u64 = 10_000;
 const LOOK_AGAIN_MS: u64 = 250;
@@ -45,10 +47,20 @@ impl Seen {
 /// What a task of the driver came to.
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
-    Order { id: EffectId, lane: Lane, answer: Answer },
-    Typed { id: EffectId, submitted: bool },
+    Order {
+        id: EffectId,
+        lane: Lane,
+        answer: Answer,
+    },
+    Typed {
+        id: EffectId,
+        submitted: bool,
+    },
     Forge(Vec<Seen>),
-    Lost(Option<Attempt>),
+    /// The attempt that is lost, if it is, and whether the machine was restarted since it began.
+    Lost(Option<(Attempt, bool)>),
+    /// Whether the screen shows an idle agent.
+    Screen(bool),
     GaveUp(Seen),
     Noticed,
 }
@@ -74,6 +86,7 @@ struct Driver {
     meaningless: BTreeMap<EffectId, u32>,
     counted_to: u64,
     alive_at: u64,
+    idle_since: Option<u64>,
     forge_at: u64,
     liveness_at: u64,
     notices_at: u64,
@@ -109,6 +122,7 @@ pub(crate) async fn drive(sim: Shared, me: TaskId, id: RunId) {
         meaningless: BTreeMap::new(),
         counted_to: now,
         alive_at: now,
+        idle_since: None,
         forge_at: now,
         liveness_at: now,
         notices_at: now,
@@ -194,6 +208,7 @@ impl Driver {
         }
         for (offset, hook) in hooks {
             self.alive_at = self.mono();
+            self.idle_since = None;
             let seen = self.hook_event(offset, &hook);
             self.commit(seen).await?;
         }
@@ -240,7 +255,12 @@ impl Driver {
                 Seen { event: Event::PromptTaken { attempt, offset }, completes, input: None }
             }
             HookKind::TurnEnded => Seen::new(Event::TurnEnded { attempt, offset, background_tasks: 0 }),
-            HookKind::TurnFailed(error) => Seen::new(Event::TurnFailed { attempt, error: (*error).to_owned(), offset }),
+            HookKind::UsageLimited(resets_at) => {
+                Seen::new(Event::UsageLimited { attempt, offset, message: String::new(), resets_at: *resets_at })
+            }
+            HookKind::TurnFailed(error) => {
+                Seen::new(Event::TurnFailed { attempt, error: (*error).to_owned(), offset, message: String::new() })
+            }
         }
     }
 
@@ -264,7 +284,11 @@ impl Driver {
                 continue;
             }
             let waits = self.retries.get(&id).is_some_and(|(_, when)| *when > now);
-            let early = matches!(&effect, Effect::RunCi { not_before: Some(when), .. } if *when > wall);
+            let early = match &effect {
+                Effect::RunCi { not_before, .. } => not_before.is_some_and(|when| when > wall),
+                Effect::StartSession { .. } => self.run.usage_limit.is_some_and(|until| until > wall),
+                _ => false,
+            };
             if !waits && !early {
                 self.start_order(lane, id, effect);
             }
@@ -312,7 +336,7 @@ impl Driver {
             self.delivery.current = None;
             return;
         };
-        if due.is_some_and(|due| due > wall) || now < self.delivery.not_before {
+        if due.max(run.hands_off_until).is_some_and(|due| due > wall) || now < self.delivery.not_before {
             return;
         }
         if self.delivery.current.as_ref().is_none_or(|(current, _, _)| *current != id) {
@@ -349,6 +373,7 @@ impl Driver {
             self.liveness_at = now + LIVENESS_MS;
             self.spawn(|sim, _, run| async move {
                 match observe::session_loss(&sim, &run).await {
+                    Ok(None) if run.busy => Outcome::Screen(observe::shows_idle(&sim, &run).await.unwrap_or(false)),
                     Ok(lost) => Outcome::Lost(lost),
                     Err(_) => Outcome::Noticed,
                 }
@@ -386,11 +411,12 @@ impl Driver {
                 }
                 Ok(())
             }
-            Outcome::Lost(Some(attempt)) => {
+            Outcome::Screen(idle) => self.take_screen(idle).await,
+            Outcome::Lost(Some((attempt, restarted))) => {
                 self.observe_files().await?;
                 let fenced = self.sim.borrow().plan.tooth != Tooth::NoAttemptFence;
                 let attempt = if fenced { attempt } else { self.run.attempt };
-                self.commit(Seen::new(Event::SessionLost { attempt, how: "it is gone".into() })).await
+                self.commit(Seen::new(Event::SessionLost { attempt, how: "it is gone".into(), restarted })).await
             }
             Outcome::GaveUp(seen) => {
                 self.observe_files().await?;
@@ -403,6 +429,22 @@ impl Driver {
         }
     }
 
+    /// Hooks say that the agent is at work, and the screen that it is not.
+    async fn take_screen(&mut self, idle: bool) -> Result<(), Stopped> {
+        let now = self.mono();
+        let since = *self.idle_since.get_or_insert(now);
+        if !idle {
+            self.idle_since = None;
+        } else if now - since >= IDLE_SCREEN_MS {
+            self.observe_files().await?;
+            if self.idle_since.take().is_some() && self.run.busy {
+                let event = Event::AgentFoundIdle { attempt: self.run.attempt, secs: (now - since) / 1_000 };
+                self.commit(Seen::new(event)).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn take_answer(&mut self, id: EffectId, lane: Lane, answer: Answer) -> Result<(), Stopped> {
         if self.in_flight.get(&lane).is_some_and(|(current, _)| *current == id) {
             self.in_flight.remove(&lane);
@@ -413,6 +455,11 @@ impl Driver {
                 self.retries.remove(&id);
                 if matches!(event, Event::SessionStarted { .. }) {
                     (self.alive_at, self.liveness_at) = (now, now + LIVENESS_MS);
+                }
+                if matches!(event, Event::UsagePaused { .. }) {
+                    // The start stays ordered; the run holds it back.
+                    self.retries.insert(id, (0, now + FORGE_INTERVAL_MS));
+                    return self.commit(Seen::new(event)).await;
                 }
                 self.commit(Seen { event, completes: Some(id.clone()), input: None }).await?;
                 self.note_meaningless(&id);
@@ -455,7 +502,7 @@ impl Driver {
             self.commit(Seen::new(Event::TimePassed { timer })).await?;
         }
         let quiet = now.saturating_sub(self.alive_at);
-        if self.run.stage == Stage::Working && quiet >= IDLE_LIMIT_MS {
+        if at_work(&self.run, wall) && quiet >= IDLE_LIMIT_MS {
             self.alive_at = now;
             let event = Event::AgentQuiet { attempt: self.run.attempt, secs: quiet / 1_000 };
             self.commit(Seen::new(event)).await?;
@@ -491,7 +538,7 @@ impl Driver {
                 if run.head != self.run.head {
                     self.forge_at = self.forge_at.min(now + FORGE_INTERVAL_MS);
                 }
-                if run.stage == Stage::Working && self.run.stage != Stage::Working {
+                if at_work(&run, at) && !at_work(&self.run, at) {
                     // While it had nothing to do the agent was rightly quiet.
                     self.alive_at = now;
                 }
@@ -521,4 +568,9 @@ async fn type_line(sim: &Shared, run: &Run, told: Told) -> bool {
         session.map(|session| session.typed = Some(told)).ok_or(Fail::Refused("no session"))
     });
     typed.await.is_ok()
+}
+
+/// Returns whether a sign of life is to be expected of the agent.
+fn at_work(run: &Run, now: Timestamp) -> bool {
+    run.stage == Stage::Working && run.usage_limit.is_none() && run.hands_off_until.is_none_or(|until| until <= now)
 }

@@ -4,13 +4,13 @@
 use jiff::Timestamp;
 use rig::domain::{
     ci::{CiVerdict, FailedStep},
-    gate::{CONDITIONS, Gate, GatePolicy, GateSnapshot, evaluate_with},
+    gate::{CONDITIONS, Changes, Gate, GatePolicy, GateSnapshot, evaluate_with},
     ids::{BranchName, IssueNumber, Login, PullRequestNumber, Sha},
     issue::{Comment, Issue, OpenOrClosed},
     known::Known,
     pull_request::{PullRequest, Review, Verdict},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const BOT: &str = "rig-bot";
 pub(crate) const REVIEWERS: [&str; 2] = ["ann", "bob"];
@@ -41,6 +41,10 @@ pub(crate) struct Forge {
     pub closed_by: BTreeMap<u64, String>,
     /// Moment of the last time that a pull request was ready to be merged at a head, as long as it is not any more.
     pub was_ready: BTreeMap<u64, (Sha, u64)>,
+    /// Pull requests that lack commits of the primary branch and may not be merged without.
+    pub outdated: BTreeSet<u64>,
+    /// What rig has made of a head.
+    pub rebased: BTreeMap<Sha, Sha>,
     pub next_id: u64,
     next_sha: u64,
 }
@@ -74,6 +78,7 @@ impl Forge {
             body,
             labels: vec!["backlog".into()],
             state: OpenOrClosed::Open,
+            is_pull_request: false,
             author: login("eve"),
             assignees: Vec::new(),
             created_at: at,
@@ -168,6 +173,7 @@ impl Forge {
             if found.head_branch.as_ref().is_some_and(|name| name.as_str() == branch) && found.head != *sha {
                 found.head = sha.clone();
                 found.mergeable = true;
+                self.outdated.remove(&number);
                 for review in self.reviews.entry(number).or_default() {
                     review.stale = true;
                 }
@@ -239,11 +245,18 @@ impl Forge {
             pull_request: found.clone(),
             ci,
             reviews: Known::Known(self.reviews.get(&found.number.0).cloned().unwrap_or_default()),
+            changes: Known::Known(Changes::default()),
+            accepted: Vec::new(),
             policy: GatePolicy {
                 primary_branch: "main".into(),
                 required_approvals: 1,
                 reviewers: REVIEWERS.map(login).to_vec(),
                 must_close: issue,
+                require_code_owners: false,
+                protected_paths: Vec::new(),
+                ci_files: std::collections::BTreeSet::new(),
+                docs_only_paths: Vec::new(),
+                bots: vec![login("dev-bot")],
             },
         }
     }
@@ -263,6 +276,9 @@ impl Forge {
         }
         if !found.mergeable {
             return Err("conflict");
+        }
+        if self.outdated.contains(&number) {
+            return Err("behind the base branch");
         }
         found.merged = true;
         found.state = OpenOrClosed::Closed;

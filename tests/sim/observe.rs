@@ -58,6 +58,9 @@ async fn closed(sim: &Shared, run: &Run) -> Result<Vec<Seen>, Fail> {
 async fn pull_request(sim: &Shared, run: &Run, found: PullRequest) -> Result<Vec<Seen>, Fail> {
     let head = found.head.clone();
     if run.head.as_ref() != Some(&head) {
+        if matches!(run.stage, Stage::Rebasing { .. }) {
+            return Ok(Vec::new());
+        }
         return Ok(vec![Seen::new(Event::HeadMoved { head })]);
     }
     let mut seen = Vec::new();
@@ -76,6 +79,7 @@ async fn pull_request(sim: &Shared, run: &Run, found: PullRequest) -> Result<Vec
             verdict: review.verdict,
             commit: review.commit.clone(),
             text: review.body.clone(),
+            findings: rig::domain::review::findings(review),
         }));
     }
     let may_merge = matches!(run.stage, Stage::AwaitingReview { .. } | Stage::Escalated { .. });
@@ -118,12 +122,23 @@ async fn replies(sim: &Shared, run: &Run) -> Result<Vec<Seen>, Fail> {
         .collect())
 }
 
-/// Returns the attempt that is lost, if it is. An error means that nobody knows.
-pub(crate) async fn session_loss(sim: &Shared, run: &Run) -> Result<Option<Attempt>, Fail> {
+/// Returns whether the screen shows an agent that waits for a line.
+pub(crate) async fn shows_idle(sim: &Shared, run: &Run) -> Result<bool, Fail> {
+    let (issue, attempt) = (run.issue.0, run.attempt);
+    act(sim, "look at the screen", |sim| {
+        let mut own = sim.sessions.iter().filter(|one| one.issue == issue && one.attempt == attempt && one.alive);
+        Ok(own.next().is_some_and(|session| session.turn.is_none() && session.typed.is_none()))
+    })
+    .await
+}
+
+/// Returns the attempt that is lost, if it is, and whether a restart of the machine has ended it. An error means that nobody knows.
+pub(crate) async fn session_loss(sim: &Shared, run: &Run) -> Result<Option<(Attempt, bool)>, Fail> {
     if run.session != Session::Started {
         return Ok(None);
     }
     let (issue, attempt) = (run.issue.0, run.attempt);
     let lives = act(sim, "look for the session", |sim| Ok(sim.live_attempts(issue).contains(&attempt))).await?;
-    Ok((!lives).then_some(attempt))
+    let restarted = run.boot != sim.borrow().boot.to_string();
+    Ok((!lives).then_some((attempt, restarted)))
 }

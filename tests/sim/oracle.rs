@@ -10,7 +10,7 @@ use super::{
 use rig::domain::{
     ids::{Attempt, EffectId, PullRequestNumber, RunId, Sha},
     issue::OpenOrClosed,
-    run::{End, Event, Run, Stage},
+    run::{End, Event, Run, Stage, policy::RESTARTS},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,6 +72,15 @@ impl Sim {
             && self.live_attempts(run.issue.0).contains(attempt)
         {
             self.wrong(format!("attempt {attempt} of #{} is taken for lost and lives", run.issue.0));
+        }
+        let free = match event {
+            Event::UsageLimited { .. } | Event::UsagePaused { .. } => true,
+            Event::ContextCompacted { .. } | Event::ToolRefused { .. } => true,
+            Event::SessionLost { restarted, .. } => *restarted && run.used.restarts <= RESTARTS,
+            _ => false,
+        };
+        if free && (run.used.strikes, run.used.respawns) != (before.used.strikes, before.used.respawns) {
+            self.wrong(format!("#{} was charged for {event:?}", run.issue.0));
         }
         if run.stage.is_over() {
             let now = self.mono_ms;

@@ -148,7 +148,7 @@ impl Sim {
         let run = &open[self.rng.below(open.len())];
         let id = self.forge.id();
         let event = if self.rng.chance(150) {
-            Event::StopRequested { who: "ann".into() }
+            Event::StopRequested { who: "ann".into(), reason: String::new() }
         } else {
             Event::HumanReplied { id: format!("input-{id}"), who: "ann".into(), text: self.token(run.issue.0) }
         };

@@ -206,6 +206,7 @@ impl Scheduler {
         sim.say("the machine restarts");
         sim.sessions.iter_mut().for_each(|session| session.alive = false);
         sim.mono_ms += 1_000;
+        sim.boot += 1;
         drop(sim);
         let dead = std::mem::take(&mut self.tasks);
         drop(dead);

@@ -109,6 +109,10 @@ pub(crate) struct Sim {
     pub trace: Vec<String>,
     pub last_news: u64,
     pub tokens: u64,
+    /// Counts the restarts of the machine.
+    pub boot: u64,
+    /// The account of all agents has used up what it may use, until then.
+    pub account_limit: Option<Timestamp>,
 }
 
 impl Sim {
@@ -127,6 +131,7 @@ impl Sim {
             }
         };
         let policy = Policy {
+            audit: true,
             agent_timeout_secs: 3_000,
             ci_timeout_secs: 900,
             review_timeout_secs: 6_000,
@@ -162,6 +167,8 @@ impl Sim {
             trace: Vec::new(),
             last_news: 0,
             tokens: 0,
+            boot: 1,
+            account_limit: None,
         };
         let issues = 1 + sim.rng.below(3) as u64;
         for number in 1..=issues {
@@ -236,6 +243,11 @@ impl Sim {
             self.wrong(format!("folding the journal of {id} gives another run than its writer had"));
         }
         run
+    }
+
+    /// Returns the end of the usage limit that the runs know of.
+    pub(crate) fn usage_limit(&self) -> Option<Timestamp> {
+        self.live.values().filter_map(|run| run.usage_limit).max().filter(|until| *until > self.now())
     }
 
     pub(crate) fn open_runs(&self) -> Vec<Run> {

@@ -132,6 +132,7 @@ fn chosen(sim: &Sim, issues: Vec<Issue>) -> Vec<u64> {
             skip: Vec::new(),
         },
         switched_on: Known::Known(true),
+        usage_limit: sim.usage_limit(),
         free_memory_mb: Known::Known(8_000),
         min_free_memory_mb: 2_000,
         max_agents: MAX_AGENTS,
@@ -145,7 +146,7 @@ fn chosen(sim: &Sim, issues: Vec<Issue>) -> Vec<u64> {
 }
 
 fn slots(open: &[Run]) -> u32 {
-    u32::try_from(open.iter().filter(|run| run.stage.holds_slot()).count()).unwrap_or(u32::MAX)
+    u32::try_from(open.iter().filter(|run| run.holds_slot()).count()).unwrap_or(u32::MAX)
 }
 
 /// Writes the claim into the journal, which allows one open run for an issue and so many with a slot.

@@ -1,7 +1,10 @@
 //! A world as a person sets it up by hand: a root, `rig forge serve` as a process of its own, a project file, tokens in
 //! `state/env`, a scripted agent. Everything that was started ends with it.
 
-use crate::{forge_support, root_support::TestRoot};
+use crate::{
+    forge_support,
+    root_support::{TestRoot, program},
+};
 use assert_cmd::assert::Assert;
 use serde_json::{Value, json};
 use std::{
@@ -52,9 +55,9 @@ impl World {
         let agent = world.agent();
         std::fs::write(world.root.path().join("script.json"), SCRIPT).unwrap();
         let text = format!(
-            "#!/bin/sh\nexport RIG_STAND_IN_SCRIPT={0}/script.json CLAUDE_CONFIG_DIR={0}/agent\nexec {1} stand-in \"$@\"\n",
+            "#!/bin/sh\nexport RIG_STAND_IN_SCRIPT={0}/script.json\nexec {1} stand-in \"$@\"\n",
             world.root.path().display(),
-            env!("CARGO_BIN_EXE_rig")
+            program()
         );
         std::fs::write(&agent, text).unwrap();
         std::fs::set_permissions(&agent, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -142,7 +145,7 @@ impl World {
 
     /// Returns rig as a process that is not waited for, with closed input.
     pub(crate) fn process(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rig"));
+        let mut command = Command::new(program());
         command.env_clear().env("HOME", self.root.home()).env("PATH", "/usr/bin:/bin");
         command.current_dir(self.root.path()).args(args).stdin(Stdio::null()).stderr(Stdio::null());
         command
@@ -203,7 +206,8 @@ impl World {
             let state = self.api("acme", "GET", &format!("/repos/acme/widget/commits/{head}/status"), Value::Null);
             let path = format!("/repos/acme/widget/pulls/{number}/reviews");
             let reviews = self.api("acme", "GET", &path, Value::Null);
-            if state["state"] == "success" && reviews.as_array().unwrap().is_empty() {
+            let reviewed = reviews.as_array().unwrap().iter().any(|review| review["commit_id"] == head);
+            if state["state"] == "success" && !reviewed {
                 let review = json!({ "event": "APPROVED", "commit_id": head, "body": "Good." });
                 self.api("review-bot", "POST", &path, review);
                 given += 1;
@@ -221,19 +225,39 @@ impl World {
 
     /// Returns the process ids of the drivers of this root.
     pub(crate) fn drivers(&self) -> Vec<u32> {
-        let root = format!("RIG_ROOT={}", self.root.path().display());
-        processes().into_iter().filter(|id| is_driver(*id, &root)).collect()
+        drivers_of(&self.root)
     }
+}
+
+/// Returns the process ids of the drivers of a root.
+pub(crate) fn drivers_of(root: &TestRoot) -> Vec<u32> {
+    let root = format!("RIG_ROOT={}", root.path().display());
+    processes().into_iter().filter(|id| is_driver(*id, &root)).collect()
+}
+
+/// Returns the names of the agents' sessions on a root's own tmux server, sorted.
+pub(crate) fn sessions_of(root: &TestRoot) -> Vec<String> {
+    let socket = rig::commands::wire::tmux_socket(&root.root());
+    let output = Command::new("tmux").args(["-L", &socket, "list-sessions", "-F", "#{session_name}"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut names: Vec<String> = text.lines().filter(|name| name.starts_with("dev-")).map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
+/// Ends the drivers and the tmux server of a root.
+pub(crate) fn end_all_of(root: &TestRoot) {
+    for driver in drivers_of(root) {
+        end(driver, "KILL");
+    }
+    // The name of the root's own server; there may be none.
+    let socket = rig::commands::wire::tmux_socket(&root.root());
+    let _ = Command::new("tmux").args(["-L", &socket, "kill-server"]).stderr(Stdio::null()).status();
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        for driver in self.drivers() {
-            end(driver, "KILL");
-        }
-        // The name of the root's own server; there may be none.
-        let socket = rig::commands::wire::tmux_socket(&self.root.root());
-        let _ = Command::new("tmux").args(["-L", &socket, "kill-server"]).stderr(Stdio::null()).status();
+        end_all_of(&self.root);
         if let Some(mut forge) = self.forge.take() {
             let _ = forge.kill();
             let _ = forge.wait();

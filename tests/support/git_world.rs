@@ -4,7 +4,10 @@
 
 use rig::{
     adapters::git::{GitPlan, GitWorkspace, NETWORK_TIMEOUT},
-    domain::ids::{BranchName, IssueNumber, Sha},
+    domain::{
+        ids::{BranchName, IssueNumber, Sha},
+        redact::{Redactor, SecretText},
+    },
 };
 use secrecy::SecretString;
 use std::{
@@ -83,6 +86,8 @@ impl World {
             worktree: Box::new(move |issue| worktrees.join(issue.0.to_string())),
             remote_url: self.remote().display().to_string(),
             token: SecretString::from(TOKEN),
+            push_token: SecretString::from(TOKEN),
+            mirror_tokens: std::collections::BTreeMap::new(),
             primary_branch: "main".into(),
             repo_root: None,
             copy_files: Vec::new(),
@@ -92,6 +97,12 @@ impl World {
         };
         change(&mut plan);
         GitWorkspace::new(plan)
+    }
+
+    /// The workspace as rig itself has it: rescues are pushed to the forge unless a secret is in them.
+    pub(crate) fn workspace_that_pushes(&self) -> GitWorkspace {
+        let redactor = Redactor::new([SecretText::new("s3cret-of-the-project")]);
+        self.workspace().pushing_rescues(&SecretString::from(TOKEN), std::sync::Arc::new(redactor))
     }
 
     /// Makes an empty bare repository. Returns its path.

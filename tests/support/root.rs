@@ -6,6 +6,12 @@ use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 pub(crate) const GOOD: &str =
     "repo = \"acme/widget\"\nforge_url = \"https://git.example.org\"\n[forge]\nbot = \"dev-bot\"\n";
 
+/// Returns the program under test: the one that was built with the tests, or the one that RIG_TEST_RIG names, such as an optimised
+/// one whose memory is to be measured.
+pub(crate) fn program() -> String {
+    std::env::var("RIG_TEST_RIG").unwrap_or_else(|_| env!("CARGO_BIN_EXE_rig").to_owned())
+}
+
 pub(crate) struct TestRoot {
     folder: tempfile::TempDir,
 }
@@ -48,7 +54,7 @@ impl TestRoot {
 
     /// Returns the command `rig ARGS`, run in the root with its own home and no other variable.
     pub(crate) fn rig(&self, args: &[&str]) -> assert_cmd::Command {
-        let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_rig"));
+        let mut command = assert_cmd::Command::new(program());
         command.env_clear().env("HOME", self.home()).env("PATH", "/usr/bin:/bin");
         command.current_dir(self.path()).args(args);
         command

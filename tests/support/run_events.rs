@@ -6,8 +6,12 @@ use rig::domain::{
     ids::{Attempt, BranchName, EffectId, IssueNumber, Login, ProjectName, PullRequestNumber, RunId, Sha},
     phase::{Phase, PhaseReport},
     pull_request::Verdict,
-    run::{Due, Effect, Event, Fact, MergeRefusal, Policy, Refusal, Run, Session, Stage, Step, begin, step},
+    run::{
+        AuditFinding, Due, Effect, Event, Fact, MergeRefusal, Policy, RebaseRefusal, Refusal, Run, Session, Stage,
+        Step, begin, step,
+    },
 };
+use std::collections::BTreeSet;
 
 /// The number of the pull request in these runs.
 pub(crate) const PULL_REQUEST: PullRequestNumber = PullRequestNumber(7);
@@ -74,7 +78,12 @@ fn answers(run: &Run, effect: &Effect) -> Vec<Event> {
         Effect::SurveyPriorWork => vec![surveyed(None), surveyed(Some(sha('a')))],
         Effect::StartSession { attempt, .. } => {
             let told = run.unfinished.iter().map(|(id, _)| id).chain(run.messages().map(|(id, _)| id)).cloned();
-            vec![Event::SessionStarted { attempt: *attempt, told: told.collect() }]
+            vec![Event::SessionStarted {
+                attempt: *attempt,
+                told: told.collect(),
+                boot: String::new(),
+                not_copied: Vec::new(),
+            }]
         }
         Effect::Deliver { .. } if run.session == Session::Started && !run.busy => {
             vec![Event::PromptTaken { attempt: run.attempt, offset: run.hooks_offset + 1 }]
@@ -102,6 +111,7 @@ fn answers(run: &Run, effect: &Effect) -> Vec<Event> {
         Effect::RunCi { head, .. } => [
             CiVerdict::Green,
             CiVerdict::Broken { why: "clone failed".into() },
+            CiVerdict::Held { why: "it waits for approval".into() },
             CiVerdict::Red {
                 steps: vec![FailedStep {
                     name: "test".into(),
@@ -122,7 +132,23 @@ fn answers(run: &Run, effect: &Effect) -> Vec<Event> {
             refused(head, MergeRefusal::Conflict),
             refused(head, MergeRefusal::Protected { message: "protected".into() }),
             refused(head, MergeRefusal::TryAgain { message: "busy".into() }),
+            refused(head, MergeRefusal::Outdated { message: "behind".into() }),
         ],
+        Effect::Rebase { head, .. } => {
+            let failed = |why| Event::RebaseFailed { head: head.clone(), why };
+            vec![
+                Event::Rebased { old: head.clone(), new: other_than(head) },
+                Event::HeadMoved { head: other_than(head) },
+                failed(RebaseRefusal::UpToDate),
+                failed(RebaseRefusal::Conflict { message: "a file".into() }),
+                failed(RebaseRefusal::NotClean { message: "two files".into() }),
+                failed(RebaseRefusal::Refused { message: "a hook".into() }),
+            ]
+        }
+        Effect::Audit { .. } => {
+            let finding = |holds| AuditFinding { item: "primary_ci".into(), holds, words: "CI on main".into() };
+            [true, false].map(|holds| Event::MergeAudited { findings: vec![finding(holds)] }).to_vec()
+        }
         Effect::SetState { .. }
         | Effect::Comment { .. }
         | Effect::Diagnose { .. }
@@ -154,12 +180,29 @@ fn by_itself(run: &Run) -> Vec<Event> {
     let mut events = Vec::new();
     if run.session == Session::Started {
         let offset = run.hooks_offset + 1;
-        events.push(Event::SessionLost { attempt, how: "gone".into() });
+        events.push(Event::SessionLost { attempt, how: "gone".into(), restarted: false });
+        events.push(Event::SessionLost { attempt, how: "the machine was restarted".into(), restarted: true });
+        let later = run.changed_at.checked_add(SignedDuration::from_hours(1)).ok();
+        for resets_at in [None, later] {
+            events.push(Event::UsageLimited { attempt, offset, message: "usage limit reached".into(), resets_at });
+        }
+        events.push(Event::AgentFoundIdle { attempt, secs: 45 });
+        events.push(Event::ContextCompacted { attempt, offset });
+        events.push(Event::ToolRefused {
+            attempt,
+            offset,
+            what: "git push origin main".into(),
+            why: "not yours".into(),
+        });
+        events.push(Event::TurnEnded { attempt, offset, background_tasks: 1 });
         events.push(Event::DeliveryFailed { attempt, why: "never taken".into() });
         events.push(Event::PromptTaken { attempt, offset });
         events.push(Event::TurnEnded { attempt, offset, background_tasks: 0 });
-        events.push(Event::TurnFailed { attempt, error: "overloaded".into(), offset });
+        events.push(Event::TurnFailed { attempt, error: "overloaded".into(), offset, message: String::new() });
         events.push(Event::AgentQuiet { attempt, secs: 600 });
+        if !run.prompted {
+            events.push(Event::SessionNotReady { attempt, screen: "Choose a theme".into() });
+        }
         events.push(Event::PhaseMalformed { attempt, word: "finished".into(), sighting: next.to_string() });
         let report = |phase, refusal| Event::PhaseReported {
             attempt,
@@ -173,15 +216,33 @@ fn by_itself(run: &Run) -> Vec<Event> {
     if let (Some(number), Some(head)) = (run.pull_request, &run.head) {
         events.push(Event::HeadMoved { head: other_than(head) });
         events.push(Event::GatePassed { head: head.clone() });
+        events.push(Event::PersonWanted { head: head.clone(), files: vec![".ci/run".into()] });
+        for head in [head.clone(), other_than(head)] {
+            events.push(Event::HumanAccepted { id: format!("accept-{next}-{head}"), who: "ann".into(), head });
+        }
         events.push(Event::PullRequestClosed { pull_request: number });
         events.push(Event::Merged { pull_request: number, commit: Some(sha('f')) });
         for verdict in [Verdict::Approved, Verdict::ChangesRequested, Verdict::Comment] {
             events.push(review(next, verdict, head));
         }
     }
+    if matches!(run.stage, Stage::Claiming) {
+        events.push(Event::EarlierClaimsDead { up_to: 9 });
+    }
+    if let Ok(until) = run.changed_at.checked_add(SignedDuration::from_hours(2)) {
+        events.push(Event::UsagePaused { until });
+    }
     events.push(reply(&next.to_string()));
+    for id in run.replies.values() {
+        events.push(Event::ReplyChanged { id: id.clone(), who: "ann".into(), text: "green".into() });
+        events.push(Event::ReplyWithdrawn { id: id.clone() });
+    }
+    events.push(Event::AcceptanceRefused { id: format!("accept-{next}"), who: "ann".into() });
     events.push(Event::IssueClosed);
-    events.push(Event::StopRequested { who: "ann".into() });
+    events.push(Event::StopRequested { who: "ann".into(), reason: "no longer wanted".into() });
+    for fresh in [false, true] {
+        events.push(Event::RetryRequested { id: format!("retry-{}", run.seq.0), who: "ann".into(), fresh });
+    }
     if matches!(run.stage, Stage::Finishing { .. }) {
         events.push(Event::RunEnded);
     }
@@ -190,7 +251,15 @@ fn by_itself(run: &Run) -> Vec<Event> {
 
 pub(crate) fn review(id: u64, verdict: Verdict, commit: &Sha) -> Event {
     let reviewer = Login::new("ann").unwrap();
-    Event::ReviewReceived { id, reviewer, verdict, commit: Some(commit.clone()), text: "please change it".into() }
+    let findings = BTreeSet::from([id.to_string()]);
+    Event::ReviewReceived {
+        id,
+        reviewer,
+        verdict,
+        commit: Some(commit.clone()),
+        text: "please change it".into(),
+        findings,
+    }
 }
 
 pub(crate) fn reply(id: &str) -> Event {

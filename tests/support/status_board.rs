@@ -10,7 +10,8 @@ use rig::{
         pull_request::{Protection, PullRequest, Review, Status, StatusState},
     },
     ports::forge::{
-        Created, Forge, ForgeError, ForgeResult, MergeRequest, NewPullRequest, NewStatus, RepositoryFacts, StateFilter,
+        Created, Forge, ForgeError, ForgeResult, Listed, MergeRequest, NewPullRequest, NewStatus, RepositoryFacts,
+        StateFilter,
     },
 };
 use std::sync::Mutex;
@@ -30,7 +31,13 @@ impl StatusBoard {
     }
 
     pub(crate) fn put(&self, commit: &Sha, context: &str, state: StatusState) {
-        let status = Status { context: context.into(), state, description: String::new(), target_url: String::new() };
+        let status = Status {
+            context: context.into(),
+            state,
+            description: String::new(),
+            target_url: String::new(),
+            changed_at: None,
+        };
         self.posted.lock().unwrap().push((commit.clone(), status));
     }
 
@@ -60,7 +67,10 @@ impl Forge for StatusBoard {
     async fn post_status(&self, commit: &Sha, status: &NewStatus) -> ForgeResult<()> {
         self.up("post_status")?;
         let NewStatus { state, context, description, target_url } = status.clone();
-        self.posted.lock().unwrap().push((commit.clone(), Status { context, state, description, target_url }));
+        self.posted
+            .lock()
+            .unwrap()
+            .push((commit.clone(), Status { context, state, description, target_url, changed_at: None }));
         Ok(())
     }
     async fn branch_tip(&self, _branch: &str) -> ForgeResult<Option<Sha>> {
@@ -78,7 +88,7 @@ impl Forge for StatusBoard {
     async fn repository(&self) -> ForgeResult<RepositoryFacts> {
         absent("repository")
     }
-    async fn issues(&self, _state: StateFilter, _label: Option<&str>) -> ForgeResult<Vec<Issue>> {
+    async fn issues(&self, _state: StateFilter, _label: Option<&str>) -> ForgeResult<Listed<Issue>> {
         absent("issues")
     }
     async fn issue(&self, _number: IssueNumber) -> ForgeResult<Issue> {
@@ -105,7 +115,7 @@ impl Forge for StatusBoard {
     async fn close_issue(&self, _number: IssueNumber) -> ForgeResult<()> {
         absent("close_issue")
     }
-    async fn pull_requests(&self, _state: StateFilter) -> ForgeResult<Vec<PullRequest>> {
+    async fn pull_requests(&self, _state: StateFilter) -> ForgeResult<Listed<PullRequest>> {
         absent("pull_requests")
     }
     async fn pull_request(&self, _number: PullRequestNumber) -> ForgeResult<PullRequest> {
@@ -119,6 +129,9 @@ impl Forge for StatusBoard {
     }
     async fn create_pull_request(&self, _new: &NewPullRequest) -> ForgeResult<Created> {
         absent("create_pull_request")
+    }
+    async fn set_pull_request_body(&self, _number: PullRequestNumber, _body: &str) -> ForgeResult<()> {
+        absent("set_pull_request_body")
     }
     async fn reviews(&self, _number: PullRequestNumber) -> ForgeResult<Vec<Review>> {
         absent("reviews")

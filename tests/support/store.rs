@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 use rig::{
-    domain::ids::{Attempt, EffectId, IssueNumber, ProjectName, RunId, Seq},
+    domain::{
+        ids::{Attempt, EffectId, IssueNumber, ProjectName, RunId, Seq},
+        repository::RepositoryKey,
+    },
     ports::store::{Append, DecisionRow, NewEvent, Notice, RunRow, Store, StoreResult},
 };
 
@@ -34,6 +37,7 @@ pub(crate) fn row(run: u32, issue: u64) -> RunRow {
     RunRow {
         run: run_id(run),
         project: project("widget"),
+        repository: RepositoryKey::stored("https://git.example.org/acme/widget"),
         issue: IssueNumber(issue),
         title: "the title".to_owned(),
         seq: Seq(0),
@@ -46,6 +50,7 @@ pub(crate) fn row(run: u32, issue: u64) -> RunRow {
         changed_at: at(i64::from(run)),
         open: true,
         holds_slot: true,
+        usage_limit: None,
     }
 }
 
@@ -74,7 +79,17 @@ pub(crate) fn decision(subject: u64, code: &str, seconds: i64) -> DecisionRow {
 
 /// Returns an append of these events with nothing beside them.
 pub(crate) fn plain<'a>(row: &'a RunRow, expected: u64, events: &'a [NewEvent]) -> Append<'a> {
-    Append { run: &row.run, expected: Seq(expected), events, row, notices: &[], taken_inputs: &[], slot_limit: None }
+    Append {
+        run: &row.run,
+        expected: Seq(expected),
+        events,
+        row,
+        notices: &[],
+        outgoing: &[],
+        settled_since: None,
+        taken_inputs: &[],
+        slot_limit: None,
+    }
 }
 
 /// Appends one event with the number that follows `expected`.

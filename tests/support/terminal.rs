@@ -1,7 +1,7 @@
 //! A root with a tmux server of its own and the stand-in as its agent; both end with it.
 
 use rig::{
-    adapters::session::{ClaudeAgent, TmuxPlace, TmuxSessions, hooks},
+    adapters::session::{Agent, ClaudeAgent, TmuxPlace, TmuxSessions, hooks},
     config::root::Root,
     domain::ids::{Attempt, IssueNumber, ProjectName, RunId},
     ports::session::{HookEvent, HookKind, PromptLine, SessionName, SessionPlan, Sessions},
@@ -30,7 +30,7 @@ impl Terminals {
         Self::with_agent(ClaudeAgent { command: rig(), args: vec!["stand-in".into()], model: None })
     }
 
-    pub(crate) fn with_agent(agent: ClaudeAgent) -> Self {
+    pub(crate) fn with_agent(agent: impl Agent + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in ["tmux", "home", "worktree", "run"] {
             std::fs::create_dir(folder.path().join(name)).unwrap();
@@ -72,6 +72,12 @@ impl Terminals {
             ],
             push_token: SecretString::from("push-token-of-the-test"),
             remote_url: "http://127.0.0.1:1/acme/widget.git".into(),
+            guard: rig::ports::session::GuardPlan {
+                branch: "fix/issue-7".into(),
+                primary_branch: "main".into(),
+                forge_url: "http://127.0.0.1:1".into(),
+                ..Default::default()
+            },
         }
     }
 

@@ -3,21 +3,25 @@
 //! what is not remembered would not be required.
 
 use crate::{
-    adapters::session::files::{make_private_folder, read_bounded, write_private},
+    adapters::{
+        flock::FileLock,
+        session::files::{make_private_folder, read_bounded, write_private},
+    },
     domain::ci::KnownContexts,
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::File,
     io,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// Version of the format.
 const VERSION: u32 = 1;
 /// Most that is read: every remembered context with its absences and long names fits many times.
 const MOST_BYTES: u64 = 4 * 1024 * 1024;
+/// Longest wait for the lock. It is held for milliseconds; after this long its holder is stopped or its disk hangs.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 #[derive(Serialize, Deserialize)]
 struct Stored {
@@ -44,13 +48,14 @@ impl ContextsFile {
     }
 
     /// Changes what is remembered, and writes it when it is different. Returns it with what `change` answered.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut KnownContexts) -> T) -> Result<(KnownContexts, T), String> {
+    pub(super) async fn change<T: Send>(
+        &self,
+        change: impl FnOnce(&mut KnownContexts) -> T + Send,
+    ) -> Result<(KnownContexts, T), String> {
         let failed = |error: io::Error| format!("{}: {error}", self.path.display());
         make_private_folder(self.path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
-        let lock = self.path.with_extension("lock");
-        let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(lock).map_err(failed)?;
         // Held for the time of one small write; never across a request.
-        fs2::FileExt::lock_exclusive(&lock).map_err(failed)?;
+        let _lock = FileLock::take_within(&self.path.with_extension("lock"), LOCK_WAIT).await.map_err(failed)?;
         let before = self.read()?;
         let mut known = before.clone();
         let answer = change(&mut known);

@@ -6,6 +6,7 @@ use crate::{
     domain::{
         ci::{CiVerdict, KnownContexts, Settled, verdict},
         ids::Sha,
+        pull_request::Status,
     },
     ports::{
         ci::{Ci, CiError},
@@ -14,7 +15,12 @@ use crate::{
     },
 };
 use async_trait::async_trait;
+use futures::{StreamExt, stream};
+use jiff::SignedDuration;
 use std::{path::PathBuf, sync::Arc};
+
+/// Commits whose statuses are read at a time.
+const COMMITS_AT_ONCE: usize = 12;
 
 /// What the verdict from statuses is made from.
 pub struct ForgeStatusPlan {
@@ -23,6 +29,8 @@ pub struct ForgeStatusPlan {
     pub primary_branch: String,
     /// File in which the contexts of the primary branch are remembered; made when needed.
     pub contexts_file: PathBuf,
+    /// A check that is pending for longer is lost.
+    pub stale: Option<SignedDuration>,
 }
 
 /// Reads statuses; runs nothing.
@@ -32,21 +40,24 @@ pub struct ForgeStatusCi {
     required_contexts: Vec<String>,
     primary_branch: String,
     contexts: ContextsFile,
+    stale: Option<SignedDuration>,
 }
 
 impl ForgeStatusCi {
     pub fn new(plan: ForgeStatusPlan, forge: Arc<dyn Forge>, clock: Arc<dyn Clock>) -> Self {
-        let ForgeStatusPlan { required_contexts, primary_branch, contexts_file } = plan;
-        Self { forge, clock, required_contexts, primary_branch, contexts: ContextsFile::new(contexts_file) }
+        let ForgeStatusPlan { required_contexts, primary_branch, contexts_file, stale } = plan;
+        Self { forge, clock, required_contexts, primary_branch, contexts: ContextsFile::new(contexts_file), stale }
     }
 
-    async fn judge(&self, head: &Sha) -> Result<CiVerdict, CiError> {
-        let (required, settled) = match self.required().await? {
+    async fn judge(&self, head: &Sha, required: &Settled) -> Result<CiVerdict, CiError> {
+        let (required, settled) = match required {
             Settled::Required(required) => (required, true),
             Settled::NotYet(shown) if shown.is_empty() => return Ok(CiVerdict::no_check_known()),
             Settled::NotYet(shown) => (shown, false),
         };
-        let judged = verdict(&required, &self.forge.statuses(head).await.map_err(unanswered)?);
+        let (now, statuses) = (self.clock.now(), self.forge.statuses(head).await.map_err(unanswered)?);
+        let statuses: Vec<Status> = statuses.into_iter().map(|status| status.unless_lost(now, self.stale)).collect();
+        let judged = verdict(required, &statuses);
         if judged == CiVerdict::Green && !settled {
             let branch = &self.primary_branch;
             let missing = vec![format!("the end of the checks of `{branch}`: only then is it known which count")];
@@ -75,22 +86,26 @@ impl ForgeStatusCi {
             None => Vec::new(),
         };
         let now = self.clock.now();
-        let (mut known, doubtful) = self.remember(|known| {
-            if let Some(tip) = &tip {
-                known.look(tip, &shown, now);
-            }
-            known.to_read_again(now)
-        })?;
+        let (mut known, doubtful) = self
+            .remember(|known| {
+                if let Some(tip) = &tip {
+                    known.look(tip, &shown, now);
+                }
+                known.to_read_again(now)
+            })
+            .await?;
         if !doubtful.is_empty() {
             let mut shown_since = Vec::new();
             for tip in &doubtful {
                 shown_since.extend(self.forge.statuses(tip).await.map_err(unanswered)?);
             }
             let forgotten;
-            (known, forgotten) = self.remember(|known| {
-                known.shown(&shown_since);
-                known.forget(&doubtful, now)
-            })?;
+            (known, forgotten) = self
+                .remember(|known| {
+                    known.shown(&shown_since);
+                    known.forget(&doubtful, now)
+                })
+                .await?;
             if !forgotten.is_empty() {
                 tracing::info!(contexts = forgotten.join(", "), "checks that the primary branch no longer shows");
             }
@@ -98,8 +113,11 @@ impl ForgeStatusCi {
         Ok(known.settled(&shown))
     }
 
-    fn remember<T>(&self, change: impl FnOnce(&mut KnownContexts) -> T) -> Result<(KnownContexts, T), CiError> {
-        self.contexts.change(change).map_err(|message| CiError { message })
+    async fn remember<T: Send>(
+        &self,
+        change: impl FnOnce(&mut KnownContexts) -> T + Send,
+    ) -> Result<(KnownContexts, T), CiError> {
+        self.contexts.change(change).await.map_err(|message| CiError { message })
     }
 }
 
@@ -110,7 +128,21 @@ fn unanswered(error: ForgeError) -> CiError {
 #[async_trait]
 impl Ci for ForgeStatusCi {
     async fn run(&self, head: &Sha) -> Result<CiVerdict, CiError> {
-        self.judge(head).await
+        self.judge(head, &self.required().await?).await
+    }
+
+    /// Finds out once what is required, however many commits are judged by it.
+    async fn run_all(&self, heads: &[Sha]) -> Vec<Result<CiVerdict, CiError>> {
+        if heads.is_empty() {
+            return Vec::new();
+        }
+        match self.required().await {
+            Ok(required) => {
+                let judged = heads.iter().map(|head| self.judge(head, &required)).collect::<Vec<_>>();
+                stream::iter(judged).buffered(COMMITS_AT_ONCE).collect().await
+            }
+            Err(error) => heads.iter().map(|_| Err(error.clone())).collect(),
+        }
     }
 
     fn runs_here(&self) -> bool {

@@ -1,7 +1,8 @@
 //! What an answer says: the error that a status stands for, and the forge's own words, bounded.
 
 use crate::ports::forge::{ForgeError, ForgeResult};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use jiff::Timestamp;
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::{error::Error, time::Duration};
@@ -20,17 +21,17 @@ pub(super) enum Bounded {
 }
 
 /// A successful answer.
-pub(super) struct Answer {
+pub(in crate::adapters) struct Answer {
     pub(super) request: String,
     pub(super) status: u16,
     /// `X-Total-Count`, where the forge sends it.
     pub(super) total: Option<u64>,
-    pub(super) bytes: Vec<u8>,
+    pub(in crate::adapters) bytes: Vec<u8>,
 }
 
 impl Answer {
     /// Returns the body as the shape that the API promises.
-    pub(super) fn json<T: DeserializeOwned>(&self) -> ForgeResult<T> {
+    pub(in crate::adapters) fn json<T: DeserializeOwned>(&self) -> ForgeResult<T> {
         serde_json::from_slice(&self.bytes).map_err(|error| {
             if is_foreign(&self.bytes) || self.bytes.is_empty() {
                 return self.garbled(describe(&self.bytes));
@@ -40,7 +41,7 @@ impl Answer {
     }
 
     /// Returns the error that this answer, although a success, is not what the API promises.
-    pub(super) fn garbled(&self, message: impl Into<String>) -> ForgeError {
+    pub(in crate::adapters) fn garbled(&self, message: impl Into<String>) -> ForgeError {
         ForgeError::Garbled { request: self.request.clone(), message: message.into() }
     }
 }
@@ -129,7 +130,7 @@ fn title(page: &str) -> Option<&str> {
 }
 
 /// Returns the text in one line, cut after `cap` characters.
-fn bounded(text: &str, cap: usize) -> String {
+pub(super) fn bounded(text: &str, cap: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(cap) {
         Some((end, _)) => format!("{}...", &line[..end]),
@@ -142,9 +143,21 @@ pub(super) fn total_count(headers: &HeaderMap) -> Option<u64> {
     headers.get("x-total-count")?.to_str().ok()?.trim().parse().ok()
 }
 
-/// Returns how long the forge wants to be left alone. Only the form in seconds: the other needs a clock that agrees.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+/// Returns how long the forge wants to be left alone (RFC 9110, 10.2.3): in seconds, or as a date, which counts from the
+/// answer's own date where it has one, so that the two clocks need not agree.
+pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let asked = text(RETRY_AFTER)?;
+    if let Ok(secs) = asked.parse() {
+        return Some(Duration::from_secs(secs));
+    }
+    let from = text(DATE).and_then(http_date).unwrap_or(now);
+    // A date that has passed asks for nothing any more.
+    Some(Duration::try_from(http_date(asked)?.duration_since(from)).unwrap_or_default())
+}
+
+fn http_date(text: &str) -> Option<Timestamp> {
+    jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
 }
 
 /// Returns why a request failed below HTTP, without its URL.
@@ -186,6 +199,27 @@ mod tests {
         assert!(matches!(kind(429, "{}"), ForgeError::RateLimited { .. }));
         for status in [408, 500, 502, 503] {
             assert!(matches!(kind(status, "{}"), ForgeError::Unavailable { .. }));
+        }
+    }
+
+    #[test]
+    fn a_pause_is_read_in_seconds_and_as_a_date() {
+        let now: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
+        let asked = |after: &str, date: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, after.parse().unwrap());
+            if let Some(date) = date {
+                headers.insert(DATE, date.parse().unwrap());
+            }
+            retry_after(&headers, now).map(|pause| pause.as_secs())
+        };
+        assert_eq!(asked("120", None), Some(120));
+        assert_eq!(asked(" 0 ", None), Some(0));
+        assert_eq!(asked("Fri, 20 Nov 2026 12:01:30 GMT", None), Some(90));
+        assert_eq!(asked("Fri, 20 Nov 2026 12:01:30 GMT", Some("Fri, 20 Nov 2026 12:01:00 GMT")), Some(30));
+        assert_eq!(asked("Fri, 20 Nov 2026 11:00:00 GMT", None), Some(0));
+        for nonsense in ["soon", "-5", "1.5", "Fri, 99 Nov 2026 12:01:30 GMT", ""] {
+            assert_eq!(asked(nonsense, None), None, "{nonsense}");
         }
     }
 

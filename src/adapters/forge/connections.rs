@@ -17,6 +17,8 @@ pub struct Timing {
     pub first_pause: Duration,
     /// Longest pause that a forge may ask for; a longer one ends the attempts.
     pub longest_pause: Duration,
+    /// A failed read that took this long is not repeated: a forge that hangs would only be waited for again.
+    pub slow: Duration,
 }
 
 impl Default for Timing {
@@ -26,6 +28,7 @@ impl Default for Timing {
             request: Duration::from_secs(20),
             first_pause: Duration::from_millis(250),
             longest_pause: Duration::from_secs(10),
+            slow: Duration::from_secs(3),
         }
     }
 }

@@ -46,6 +46,7 @@ pub(super) fn issue(wire: WireIssue) -> Result<Issue, Lack> {
         body: wire.body,
         labels: label_names(wire.labels),
         state: state(&wire.state),
+        is_pull_request: wire.pull_request.is_some(),
         author: login(&wire.user),
         assignees: wire.assignees.iter().flatten().map(login).collect(),
         created_at: time(&wire.created_at),
@@ -115,23 +116,30 @@ pub(super) fn verdict(word: &str) -> Verdict {
 }
 
 pub(super) fn review(wire: WireReview, comments: Vec<InlineComment>) -> Result<Review, Lack> {
+    let verdict = verdict(&wire.state);
+    let submitted_at = match (verdict, wire.submitted_at.parse()) {
+        (_, Ok(at)) => at,
+        (Verdict::Comment | Verdict::None, Err(_)) => Timestamp::UNIX_EPOCH,
+        // The latest verdict of a reviewer counts: one without its time would let an older one stand.
+        (Verdict::Approved | Verdict::ChangesRequested, Err(_)) => return Err("a verdict has no readable time"),
+    };
     Ok(Review {
         id: present(wire.id, "a review has no id")?,
         reviewer: login(&wire.user),
-        verdict: verdict(&wire.state),
+        verdict,
         commit: Sha::new(wire.commit_id).ok(),
         body: wire.body,
         comments,
         stale: wire.stale,
         official: wire.official,
         dismissed: wire.dismissed,
-        submitted_at: time(&wire.submitted_at),
+        submitted_at,
     })
 }
 
 pub(super) fn inline_comment(wire: WireInlineComment) -> InlineComment {
     let line = wire.position.and_then(|number| number.as_u64()).unwrap_or_default();
-    InlineComment { path: wire.path, line, body: wire.body }
+    InlineComment { path: wire.path, line, body: wire.body, resolved: wire.resolver.is_some() }
 }
 
 pub(super) fn status(wire: WireStatus) -> Status {
@@ -141,6 +149,7 @@ pub(super) fn status(wire: WireStatus) -> Status {
         context: wire.context,
         description: wire.description,
         target_url: wire.target_url,
+        changed_at: [wire.updated_at, wire.created_at].iter().find_map(|at| at.parse().ok()),
     }
 }
 
@@ -215,6 +224,19 @@ mod tests {
             "head": {"sha": HEAD, "ref": "refs/pull/3/head", "repo_id": 8}, "base": {"repo_id": 7}}))
         .unwrap();
         assert!(read.head_branch.is_none() && !read.same_repository && read.draft);
+    }
+
+    #[test]
+    fn a_verdict_without_a_readable_time_is_unknown_and_not_old() {
+        let read = |state: &str, at: Value| {
+            let wire = json!({"id": 1, "state": state, "user": {"login": "ann"}, "submitted_at": at});
+            review(serde_json::from_value(wire).unwrap(), Vec::new())
+        };
+        for state in ["APPROVED", "REQUEST_CHANGES"] {
+            assert!(read(state, json!("2026-01-01T00:00:00Z")).is_ok());
+            assert!(read(state, json!("yesterday")).is_err() && read(state, Value::Null).is_err());
+        }
+        assert!(read("PENDING", Value::Null).is_ok() && read("COMMENT", json!("")).is_ok(), "no verdicts");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
     connections::Connections,
     convert::Lack,
     http::{Api, InvalidConnection, Target},
-    paging::{List, plain_rows},
+    paging::{List, Row, plain_rows},
     retry,
     wire::{WireCollaborator, WireRepository, WireUser},
 };
@@ -23,8 +23,12 @@ use crate::{
         issue::{Comment, DependencyLink, Issue},
         pull_request::{Protection, PullRequest, Review, Status},
     },
-    ports::forge::{
-        Created, Forge, ForgeError, ForgeResult, MergeRequest, NewPullRequest, NewStatus, RepositoryFacts, StateFilter,
+    ports::{
+        allowance::Allowance,
+        forge::{
+            Created, Forge, ForgeError, ForgeResult, Listed, MergeRequest, NewPullRequest, NewStatus, RepositoryFacts,
+            StateFilter,
+        },
     },
 };
 use async_trait::async_trait;
@@ -32,7 +36,7 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::hash::Hash;
+use std::{hash::Hash, path::PathBuf, sync::Arc};
 
 /// One repository on a Gitea or Forgejo, seen with one token.
 #[derive(Debug)]
@@ -58,6 +62,20 @@ impl Gitea {
         Ok(Self { api: Api::new(base_url, token, connections)?, repository })
     }
 
+    /// Bounds what is asked.
+    #[must_use]
+    pub fn within(mut self, allowance: Arc<Allowance>) -> Self {
+        self.api.within(allowance);
+        self
+    }
+
+    /// Keeps a long pause that the forge asks for in this file, for all processes that are given the same.
+    #[must_use]
+    pub fn pausing_in(mut self, file: PathBuf) -> Self {
+        self.api.pausing_in(file);
+        self
+    }
+
     /// Returns a place below the repository's.
     fn below<const N: usize>(&self, segments: [&str; N]) -> Target {
         let target = Target::new(["repos", &self.repository.owner, &self.repository.name]);
@@ -81,9 +99,23 @@ impl Gitea {
         List { api: &self.api, target, rows: plain_rows, key, total_is_trusted: true }.all().await
     }
 
+    /// Reads a list whose entries stand for themselves.
+    async fn readable<T: DeserializeOwned>(
+        &self,
+        target: Target,
+        key: fn(&T) -> u64,
+        rows: fn(&Answer) -> ForgeResult<Vec<Row<T>>>,
+    ) -> ForgeResult<Listed<T>> {
+        List { api: &self.api, target, rows, key, total_is_trusted: true }.readable().await
+    }
+
     /// Reads a list that forges give whole, without pages.
     async fn read_whole_list<T: DeserializeOwned>(&self, target: &Target) -> ForgeResult<Vec<T>> {
-        self.read_as(target, |answer| Ok(plain_rows(answer)?.into_iter().flatten().collect())).await
+        self.read_as(target, |answer| {
+            let rows: Option<Vec<Option<T>>> = answer.json()?;
+            Ok(rows.unwrap_or_default().into_iter().flatten().collect())
+        })
+        .await
     }
 
     /// Returns whether the repository itself is in reach: what a 404 below it means depends on that.
@@ -108,6 +140,7 @@ impl Gitea {
             Ok(RepositoryFacts {
                 default_branch: wire.default_branch,
                 archived: wire.archived,
+                empty: wire.empty,
                 can_push: wire.permissions.push || wire.permissions.admin,
             })
         })
@@ -164,7 +197,7 @@ impl Forge for Gitea {
         self.read_repository().await
     }
 
-    async fn issues(&self, state: StateFilter, label: Option<&str>) -> ForgeResult<Vec<Issue>> {
+    async fn issues(&self, state: StateFilter, label: Option<&str>) -> ForgeResult<Listed<Issue>> {
         self.list_issues(state, label).await
     }
 
@@ -200,7 +233,7 @@ impl Forge for Gitea {
         self.write_closed(number).await
     }
 
-    async fn pull_requests(&self, state: StateFilter) -> ForgeResult<Vec<PullRequest>> {
+    async fn pull_requests(&self, state: StateFilter) -> ForgeResult<Listed<PullRequest>> {
         self.list_pull_requests(state).await
     }
 
@@ -218,6 +251,10 @@ impl Forge for Gitea {
 
     async fn create_pull_request(&self, new: &NewPullRequest) -> ForgeResult<Created> {
         self.write_pull_request(new).await
+    }
+
+    async fn set_pull_request_body(&self, number: PullRequestNumber, body: &str) -> ForgeResult<()> {
+        self.write_body(number, body).await
     }
 
     async fn reviews(&self, number: PullRequestNumber) -> ForgeResult<Vec<Review>> {

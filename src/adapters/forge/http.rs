@@ -4,20 +4,29 @@
 use super::{
     answer::{self, Answer, Bounded},
     connections::{Connections, Timing},
+    pause::Pause,
 };
-use crate::ports::forge::{ForgeError, ForgeResult};
+use crate::ports::{
+    allowance::{Allowance, Limit},
+    forge::{ForgeError, ForgeResult},
+};
+use jiff::{SignedDuration, Timestamp};
 use reqwest::{
     Method, Response, Url,
     header::{ACCEPT, AUTHORIZATION, HeaderValue, LOCATION},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use std::fmt;
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 
 /// Bytes of one answer that are read at most: a page of fifty issues with the longest bodies stays well below.
 const BODY_CAP: usize = 32 * 1024 * 1024;
 /// Redirects that a read follows within one host: a renamed repository needs one, its renamed owner another.
 const REDIRECTS: usize = 3;
+
+/// Requests of one account that are under way at once: enough to hide the way to the forge, few enough to be a good guest.
+const IN_FLIGHT: usize = 12;
 
 /// What a client cannot be made from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,24 +40,24 @@ pub enum InvalidConnection {
 
 /// Where a request goes below the API's root: path segments, encoded when the URL is made, and the query.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Target {
+pub(in crate::adapters) struct Target {
     segments: Vec<String>,
     query: Vec<(&'static str, String)>,
 }
 
 impl Target {
-    pub(super) fn new<S: ToString>(segments: impl IntoIterator<Item = S>) -> Self {
+    pub(in crate::adapters) fn new<S: ToString>(segments: impl IntoIterator<Item = S>) -> Self {
         Self { segments: segments.into_iter().map(|segment| segment.to_string()).collect(), query: Vec::new() }
     }
 
     #[must_use]
-    pub(super) fn at(mut self, segment: impl ToString) -> Self {
+    pub(in crate::adapters) fn at(mut self, segment: impl ToString) -> Self {
         self.segments.push(segment.to_string());
         self
     }
 
     #[must_use]
-    pub(super) fn query(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub(in crate::adapters) fn query(mut self, name: &'static str, value: impl ToString) -> Self {
         self.query.push((name, value.to_string()));
         self
     }
@@ -59,11 +68,29 @@ impl Target {
     }
 }
 
+/// How a kind of server wants to be asked.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::adapters) struct Dialect {
+    /// Where the API lies below the server's address.
+    pub(in crate::adapters) path: &'static [&'static str],
+    /// Name of the authorization scheme.
+    pub(in crate::adapters) scheme: &'static str,
+    /// Its own errors are JSON: what is not comes from something in between, and says nothing of what was asked for.
+    pub(in crate::adapters) json_errors: bool,
+}
+
+/// Gitea and Forgejo.
+const GITEA: Dialect = Dialect { path: &["api", "v1"], scheme: "token", json_errors: true };
+
 /// The API of one forge with one token.
-pub(super) struct Api {
+pub(in crate::adapters) struct Api {
     root: Url,
+    dialect: Dialect,
     token: SecretString,
     connections: Connections,
+    allowance: Arc<Allowance>,
+    pause: Pause,
+    turns: Semaphore,
 }
 
 impl fmt::Debug for Api {
@@ -73,7 +100,18 @@ impl fmt::Debug for Api {
 }
 
 impl Api {
+    /// Returns the API of a Gitea or Forgejo.
     pub(super) fn new(base: &str, token: SecretString, connections: Connections) -> Result<Self, InvalidConnection> {
+        Self::speaking(GITEA, base, token, connections)
+    }
+
+    /// Returns the API of a server that wants to be asked so.
+    pub(in crate::adapters) fn speaking(
+        dialect: Dialect,
+        base: &str,
+        token: SecretString,
+        connections: Connections,
+    ) -> Result<Self, InvalidConnection> {
         let unusable = |reason: &str| InvalidConnection::Url { reason: reason.to_owned() };
         let mut root = Url::parse(base).map_err(|error| unusable(&error.to_string()))?;
         if !matches!(root.scheme(), "http" | "https") || root.host_str().is_none() {
@@ -86,22 +124,37 @@ impl Api {
             return Err(unusable("it must hold no query or fragment"));
         }
         if let Ok(mut path) = root.path_segments_mut() {
-            path.pop_if_empty().extend(["api", "v1"]);
+            path.pop_if_empty().extend(dialect.path);
         }
         let usable = |c: char| c.is_ascii_graphic();
         if token.expose_secret().is_empty() || !token.expose_secret().chars().all(usable) {
             return Err(InvalidConnection::Token);
         }
-        Ok(Self { root, token, connections })
+        let turns = Semaphore::new(IN_FLIGHT);
+        Ok(Self { root, dialect, token, connections, allowance: Arc::default(), pause: Pause::default(), turns })
     }
 
-    pub(super) fn timing(&self) -> Timing {
+    pub(super) fn within(&mut self, allowance: Arc<Allowance>) {
+        self.allowance = allowance;
+    }
+
+    pub(super) fn pausing_in(&mut self, file: PathBuf) {
+        self.pause = Pause::kept_in(file);
+    }
+
+    pub(in crate::adapters) fn timing(&self) -> Timing {
         self.connections.timing()
     }
 
     /// Sends one request and returns its answer when that is a success.
-    pub(super) async fn send(&self, method: &Method, target: &Target, body: Option<&Value>) -> ForgeResult<Answer> {
+    pub(in crate::adapters) async fn send(
+        &self,
+        method: &Method,
+        target: &Target,
+        body: Option<&Value>,
+    ) -> ForgeResult<Answer> {
         let request = target.label(method);
+        let _turn = self.turns.acquire().await;
         let response = self.exchange(&request, method, target, body).await?;
         let (status, total) = (response.status().as_u16(), answer::total_count(response.headers()));
         let bytes = match self.body(&request, response, BODY_CAP).await? {
@@ -117,6 +170,7 @@ impl Api {
     /// Reads an answer that is text, at most `limit` bytes of it; the rest is never fetched.
     pub(super) async fn text(&self, target: &Target, limit: usize) -> ForgeResult<String> {
         let request = target.label(&Method::GET);
+        let _turn = self.turns.acquire().await;
         let response = self.exchange(&request, &Method::GET, target, None).await?;
         let bytes = match self.body(&request, response, limit).await? {
             Bounded::Whole(bytes) => bytes,
@@ -147,8 +201,10 @@ impl Api {
         let client = self.connections.client(&self.root).map_err(|error| self.unavailable(request, error))?;
         let (mut url, mut redirects) = (self.url(target), 0);
         loop {
+            let time = self.admitted(request).await?;
             let mut builder = client
                 .request(method.clone(), url.clone())
+                .timeout(time)
                 .header(ACCEPT, "application/json")
                 .header(AUTHORIZATION, self.authorization());
             if let Some(body) = body {
@@ -167,8 +223,40 @@ impl Api {
                     let status = response.status().as_u16();
                     return Err(self.refused_redirect(request, status, "it redirects without end"));
                 }
-                None => return Err(self.failure(request, response).await),
+                None => return Err(self.failure(request, method, response).await),
             }
+        }
+    }
+
+    /// Waits until one more request may be sent. Returns how long it may take.
+    async fn admitted(&self, request: &str) -> ForgeResult<Duration> {
+        let timing = self.timing();
+        let not_asked = |limit| ForgeError::NotAsked { request: request.to_owned(), limit };
+        let mut now = Timestamp::now();
+        while let Some(until) = self.pause.until(now) {
+            let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+            if wait > timing.longest_pause {
+                let limit = Limit::Pause { until };
+                self.allowance.note(limit.clone());
+                return Err(not_asked(limit));
+            }
+            tokio::time::sleep(wait).await;
+            now = Timestamp::now();
+        }
+        let left = self.allowance.take().map_err(not_asked)?;
+        Ok(left.map_or(timing.request, |left| left.min(timing.request)))
+    }
+
+    /// Notes for how long the forge wants to be left alone.
+    async fn rest(&self, asked: Duration) {
+        let keep = asked > self.timing().longest_pause;
+        let until = self
+            .pause
+            .note(Timestamp::now(), SignedDuration::try_from(asked).unwrap_or(SignedDuration::MAX), keep)
+            .await;
+        if keep {
+            tracing::warn!(%until, "the forge wants to be left alone");
+            self.allowance.note(Limit::Pause { until });
         }
     }
 
@@ -198,15 +286,25 @@ impl Api {
         ForgeError::Refused { request: request.to_owned(), status, message: self.scrub(message) }
     }
 
-    async fn failure(&self, request: &str, response: Response) -> ForgeError {
-        let (status, retry_after) = (response.status().as_u16(), answer::retry_after(response.headers()));
+    async fn failure(&self, request: &str, method: &Method, response: Response) -> ForgeError {
+        let status = response.status().as_u16();
+        // Redirects carry the header too, with another meaning.
+        let retry_after =
+            answer::retry_after(response.headers(), Timestamp::now()).filter(|_| matches!(status, 429 | 503));
+        if let Some(asked) = retry_after {
+            self.rest(asked).await;
+        }
+        // A forge that is down for a time that it knows. Whether it has carried out a write all the same, it does not say.
+        if status == 503 && retry_after.is_some() && *method == Method::GET {
+            return ForgeError::RateLimited { request: request.to_owned(), retry_after };
+        }
         // The status already says that it failed; a body that breaks off or never ends only shortens the explanation.
         let bytes = match self.body(request, response, answer::ERROR_BODY_CAP).await {
             Ok(Bounded::Whole(bytes) | Bounded::Cut(bytes)) => bytes,
             Err(_) => Vec::new(),
         };
         let message = self.scrub(&answer::describe(&bytes));
-        answer::failure(request, status, retry_after, message, answer::is_foreign(&bytes))
+        answer::failure(request, status, retry_after, message, self.dialect.json_errors && answer::is_foreign(&bytes))
     }
 
     async fn body(&self, request: &str, mut response: Response, cap: usize) -> ForgeResult<Bounded> {
@@ -239,7 +337,7 @@ impl Api {
     }
 
     fn authorization(&self) -> HeaderValue {
-        let mut value = HeaderValue::try_from(format!("token {}", self.token.expose_secret()))
+        let mut value = HeaderValue::try_from(format!("{} {}", self.dialect.scheme, self.token.expose_secret()))
             .expect("the constructor accepts only tokens of visible ASCII characters");
         value.set_sensitive(true);
         value

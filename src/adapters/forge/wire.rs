@@ -28,6 +28,7 @@ shapes! {
         full_name: String,
         default_branch: String,
         archived: bool,
+        empty: bool,
         permissions: WirePermissions,
     }
     WirePermissions { admin: bool, push: bool }
@@ -85,7 +86,13 @@ shapes! {
         submitted_at: String,
         comments_count: Option<i64>,
     }
-    WireInlineComment { path: String, body: String, position: Option<serde_json::Number> }
+    WireInlineComment {
+        path: String,
+        body: String,
+        position: Option<serde_json::Number>,
+        /// Who has resolved the thread; null while it stands.
+        resolver: Option<WireUser>,
+    }
     WireCombined { statuses: Vec<Option<WireStatus>> }
     WireStatus {
         id: u64,
@@ -96,8 +103,16 @@ shapes! {
         context: String,
         description: String,
         target_url: String,
+        created_at: String,
+        updated_at: String,
     }
-    WireBranch { commit: WireCommit }
+    WireBranch {
+        commit: WireCommit,
+        protected: Option<bool>,
+        required_approvals: i64,
+        enable_status_check: bool,
+        status_check_contexts: Vec<Option<String>>,
+    }
     WireCommit { id: String }
     WireProtection {
         rule_name: String,

@@ -22,13 +22,15 @@ impl GitWorkspace {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let checkouts = self.plan.git_dir.join("checkouts");
         make_folder(&checkouts)?;
-        clear_dead(&checkouts);
+        let dead = checkouts.clone();
+        let _ = tokio::task::spawn_blocking(move || clear_dead(&dead)).await;
         self.ensure_commit(commit).await?;
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = checkouts.join(format!("{}.{}.{count}", commit.short(), owner()));
         let made = self.fill(&path, commit).await;
         if made.is_err() {
-            stale::delete(&path);
+            let half_made = path.clone();
+            let _ = tokio::task::spawn_blocking(move || stale::delete(&half_made)).await;
         }
         made.map(|()| path)
     }

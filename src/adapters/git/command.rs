@@ -188,7 +188,7 @@ pub(in crate::adapters) fn brief(message: &str) -> String {
 /// Judges git's words (in the C locale): whether the remote, or git itself, has refused, so that only a person can help.
 /// Whatever else goes wrong with a remote may pass: a connection that breaks, half an answer, the page of a proxy. To take
 /// a refusal for that delays a word to people; the reverse gives up work that is sound.
-fn is_refusal(message: &str) -> bool {
+pub(super) fn is_refusal(message: &str) -> bool {
     const SIGNS: &[&str] = &[
         "permission denied",
         "host key verification failed",

@@ -8,10 +8,11 @@ use std::path::{Component, Path, PathBuf};
 /// Most files that one entry of `copy_files` may stand for: a folder of settings, not of dependencies.
 const MOST_FILES: usize = 10_000;
 
-/// Copies each entry that the worktree does not have yet.
-pub(super) fn copy_all(plan: &GitPlan, worktree: &Path) -> WorkspaceResult<()> {
+/// Copies each entry that the worktree does not have yet. Returns what is not there to be copied.
+pub(super) fn copy_all(plan: &GitPlan, worktree: &Path) -> WorkspaceResult<Vec<String>> {
+    let mut missing = Vec::new();
     if plan.copy_files.is_empty() {
-        return Ok(());
+        return Ok(missing);
     }
     let root = plan
         .repo_root
@@ -23,9 +24,9 @@ pub(super) fn copy_all(plan: &GitPlan, worktree: &Path) -> WorkspaceResult<()> {
     for entry in &plan.copy_files {
         let relative = checked(entry)?;
         let mut left = MOST_FILES;
-        copy(&root, &worktree, &relative, &mut left)?;
+        copy(&root, &worktree, &relative, &mut left, &mut missing)?;
     }
-    Ok(())
+    Ok(missing)
 }
 
 /// Returns the lines that make git ignore exactly these paths.
@@ -71,7 +72,13 @@ fn checked(entry: &str) -> WorkspaceResult<PathBuf> {
     Ok(relative)
 }
 
-fn copy(root: &Path, worktree: &Path, relative: &Path, left: &mut usize) -> WorkspaceResult<()> {
+fn copy(
+    root: &Path,
+    worktree: &Path,
+    relative: &Path,
+    left: &mut usize,
+    missing: &mut Vec<String>,
+) -> WorkspaceResult<()> {
     let (from, to) = (root.join(relative), worktree.join(relative));
     let what = || format!("copying {} into the worktree", relative.display());
     let io = |error: std::io::Error| failed(what(), &error.to_string());
@@ -79,6 +86,7 @@ fn copy(root: &Path, worktree: &Path, relative: &Path, left: &mut usize) -> Work
         Ok(real) => real,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             tracing::warn!(path = %from.display(), "`copy_files` names what is not there");
+            missing.push(relative.display().to_string());
             return Ok(());
         }
         Err(error) => return Err(io(error)),
@@ -91,7 +99,7 @@ fn copy(root: &Path, worktree: &Path, relative: &Path, left: &mut usize) -> Work
         for entry in std::fs::read_dir(&real).map_err(io)? {
             let name = entry.map_err(io)?.file_name();
             if name != ".git" {
-                copy(root, worktree, &relative.join(name), left)?;
+                copy(root, worktree, &relative.join(name), left, missing)?;
             }
         }
         return Ok(());

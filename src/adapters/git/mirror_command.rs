@@ -31,8 +31,13 @@ impl GitWorkspace {
         format!("refs/heads/{}", self.plan.primary_branch)
     }
 
-    pub(in crate::adapters) fn mirror_call(&self, url: &str) -> Program {
-        command::mirror(&self.rig_git(), &Remote::parse(url), self.plan.network_timeout)
+    pub(in crate::adapters) fn mirror_call(&self, name: &str, url: &str) -> Program {
+        let remote = Remote::parse(url);
+        let remote = match self.plan.mirror_tokens.get(name) {
+            Some(token) => remote.with_token(token),
+            None => remote,
+        };
+        command::mirror(&self.rig_git(), &remote, self.plan.network_timeout)
     }
 
     /// Fetches commits and tags from the forge. When it does not answer, what is here already will do, if the commit is.
@@ -49,9 +54,10 @@ impl GitWorkspace {
     }
 
     /// Asks a mirror for the tip of its primary branch.
-    pub(in crate::adapters) async fn mirror_tip(&self, url: &str) -> WorkspaceResult<Option<Sha>> {
+    pub(in crate::adapters) async fn mirror_tip(&self, name: &str, url: &str) -> WorkspaceResult<Option<Sha>> {
         let (url_clean, primary) = (address(url), self.primary_ref());
-        let ask = self.mirror_call(url).args(["ls-remote", "--quiet", "--refs", "--end-of-options"]).arg(&url_clean);
+        let ask =
+            self.mirror_call(name, url).args(["ls-remote", "--quiet", "--refs", "--end-of-options"]).arg(&url_clean);
         let answer = run_remote(format!("asking {url_clean}"), ask.arg(&primary)).await?.text();
         let mut lines = answer.lines().filter_map(|line| line.split_once('\t'));
         Ok(lines.find(|(_, name)| *name == primary).and_then(|(id, _)| Sha::new(id).ok()))

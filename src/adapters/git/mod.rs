@@ -1,8 +1,9 @@
 //! The workspace over real git. `rig.git` is rig's own bare repository: everything from the forge comes in through it, CI
 //! checkouts, rescues and mirrors go out of it. `work.git` carries the agents' worktrees and is the agents' to spoil: no
 //! token comes near it, and of its configuration rig's calls read at most what cannot run anything.
-//! Deliberately absent: rebasing, pushing the agent's branch, and every decision what is to be kept or thrown away.
+//! Deliberately absent: every decision what is to be kept or thrown away.
 
+mod changes;
 mod checkout;
 mod command;
 mod conflicts;
@@ -10,8 +11,11 @@ mod copy_files;
 mod inspect;
 mod lock;
 pub(super) mod mirror_command;
+mod rebase;
+mod rebase_commits;
 mod repositories;
 mod rescue;
+mod rescue_push;
 mod stale;
 mod url;
 mod worktree;
@@ -21,12 +25,17 @@ pub use command::NETWORK_TIMEOUT;
 
 use super::mirror;
 use crate::{
-    domain::ids::{BranchName, IssueNumber, Sha},
-    ports::workspace::{BranchState, MirrorPush, Workspace, WorkspaceResult, Worktree},
+    domain::{
+        gate::Changes,
+        ids::{BranchName, IssueNumber, Sha},
+        redact::Redactor,
+        run::WhenBehind,
+    },
+    ports::workspace::{BranchState, BroughtUp, MirrorPush, Workspace, WorkspaceResult, Worktree},
 };
 use async_trait::async_trait;
 use secrecy::SecretString;
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 use url::Remote;
 
 /// What a project's workspace is made from.
@@ -39,6 +48,10 @@ pub struct GitPlan {
     pub remote_url: String,
     /// Token for rig's own reading from the remote; used over HTTP only. Empty for none.
     pub token: SecretString,
+    /// Token for pushing a branch that rig has brought up to date.
+    pub push_token: SecretString,
+    /// Tokens of mirrors, by the mirror's name; used over HTTP only.
+    pub mirror_tokens: BTreeMap<String, SecretString>,
     pub primary_branch: String,
     /// A human's checkout: its objects spare a download, and `copy_files` come from it. Never written to.
     pub repo_root: Option<PathBuf>,
@@ -55,13 +68,22 @@ pub struct GitPlan {
 pub struct GitWorkspace {
     plan: GitPlan,
     remote: Remote,
+    /// Where rescues are pushed to, logged in as who may push, and what finds secrets in them; none are pushed without.
+    rescues: Option<(Remote, Arc<Redactor>)>,
 }
 
 impl GitWorkspace {
     /// Returns the workspace; credentials in the remote URL are kept out of every command line and stored file.
     pub fn new(plan: GitPlan) -> Self {
         let remote = Remote::parse(&plan.remote_url).with_token(&plan.token);
-        Self { plan, remote }
+        Self { plan, remote, rescues: None }
+    }
+
+    /// Returns the same workspace, which also pushes rescues to the forge unless `redactor` finds a secret in them.
+    #[must_use]
+    pub fn pushing_rescues(mut self, token: &SecretString, redactor: Arc<Redactor>) -> Self {
+        self.rescues = Some((Remote::parse(&self.plan.remote_url).with_token(token), redactor));
+        self
     }
 }
 
@@ -75,6 +97,15 @@ impl fmt::Debug for GitWorkspace {
 impl Workspace for GitWorkspace {
     async fn prepare(&self, issue: IssueNumber, branch: &BranchName) -> WorkspaceResult<Worktree> {
         self.prepare_worktree(issue, branch).await
+    }
+
+    fn is_set_up(&self, issue: IssueNumber, command: &str) -> bool {
+        std::fs::read_to_string(self.set_up_file(issue)).is_ok_and(|done| done == command)
+    }
+
+    fn remember_set_up(&self, issue: IssueNumber, command: &str) -> WorkspaceResult<()> {
+        repositories::make_folder(&self.plan.git_dir.join("set-up"))?;
+        repositories::write(&self.set_up_file(issue), command)
     }
 
     async fn inspect(&self, issue: IssueNumber, branch: &BranchName) -> WorkspaceResult<BranchState> {
@@ -94,6 +125,10 @@ impl Workspace for GitWorkspace {
         self.remove_worktree(issue, branch).await
     }
 
+    fn worktrees(&self) -> Vec<IssueNumber> {
+        self.list_worktrees()
+    }
+
     async fn checkout(&self, commit: &Sha) -> WorkspaceResult<PathBuf> {
         self.check_out(commit).await
     }
@@ -104,6 +139,28 @@ impl Workspace for GitWorkspace {
 
     async fn conflicts(&self, head: &Sha) -> WorkspaceResult<bool> {
         self.merge_conflicts(head).await
+    }
+
+    async fn is_behind(&self, head: &Sha) -> WorkspaceResult<bool> {
+        self.lacks_primary(head).await
+    }
+
+    async fn bring_up_to_date(
+        &self,
+        issue: IssueNumber,
+        branch: &BranchName,
+        head: &Sha,
+        how: WhenBehind,
+    ) -> WorkspaceResult<BroughtUp> {
+        self.bring_branch_up(issue, branch, head, how).await
+    }
+
+    async fn same_files(&self, one: &Sha, other: &Sha) -> WorkspaceResult<bool> {
+        self.have_same_files(one, other).await
+    }
+
+    async fn changes(&self, head: &Sha) -> WorkspaceResult<Changes> {
+        self.changes_of(head).await
     }
 
     async fn push_mirror(&self, mirror: &str, url: &str, commit: &Sha) -> WorkspaceResult<MirrorPush> {

@@ -4,12 +4,13 @@ use super::{
     GitWorkspace,
     command::{failed, local, remote, run_local, run_remote},
     lock::{self, FolderLock},
+    rescue::PATH_LIST_CAP,
     stale,
 };
 use crate::{
     adapters::process::Program,
     domain::ids::{IssueNumber, Sha},
-    ports::workspace::WorkspaceResult,
+    ports::workspace::{WorkspaceError, WorkspaceResult},
 };
 use std::{
     os::unix::fs::DirBuilderExt,
@@ -137,10 +138,41 @@ impl GitWorkspace {
         let primary = &self.plan.primary_branch;
         let is_first = self.resolve(&self.rig_git(), &self.tracking_ref(primary)).await?.is_none();
         let limit = self.transfer_limit(is_first);
-        self.fetch_refs(&what, limit, &["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"]).await?;
-        self.resolve(&self.rig_git(), &self.tracking_ref(primary))
-            .await?
-            .ok_or_else(|| failed(what, &format!("the remote has no branch `{primary}` (see `primary_branch`)")))
+        // Named beside all others, so that an answer without it ends git before it prunes anything.
+        let tip = format!("+refs/heads/{primary}:{}", self.tracking_ref(primary));
+        let all = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*", &tip];
+        if let Err(error) = self.fetch_refs(&what, limit, &all).await {
+            return Err(if error.is_transient() { error } else { self.without_primary(error).await });
+        }
+        let no_tip = || failed(what, &format!("git fetched no branch `{primary}`"));
+        self.resolve(&self.rig_git(), &self.tracking_ref(primary)).await?.ok_or_else(no_tip)
+    }
+
+    /// Explains a refused fetch. A remote with other branches lacks the primary one; where no branch at all is shown, a page
+    /// or half an answer in the place of the list is as likely as an empty repository, and may pass.
+    async fn without_primary(&self, refused: WorkspaceError) -> WorkspaceError {
+        let WorkspaceError::Failed { what, message } = refused else { return refused };
+        if !message.contains("couldn't find remote ref") {
+            return WorkspaceError::Failed { what, message };
+        }
+        let primary = &self.plan.primary_branch;
+        let ask = self.ask_remote().args(["ls-remote", "--quiet", "--heads"]).arg(self.remote.url());
+        let heads = match run_remote(what.as_str(), ask.output_cap(PATH_LIST_CAP)).await {
+            Ok(output) => output.text(),
+            Err(error) => return error,
+        };
+        let own = format!("\trefs/heads/{primary}");
+        let message = if heads.lines().any(|line| line.ends_with(&own)) {
+            format!("the remote's first answer had no branch `{primary}`, the second has")
+        } else if heads.contains("\trefs/heads/") {
+            return failed(what, &format!("the remote has no branch `{primary}` (see `primary_branch`)"));
+        } else {
+            format!(
+                "the remote shows no branch, not even `{primary}`: \
+                 the repository is empty, or something else answered in its place"
+            )
+        };
+        WorkspaceError::Unavailable { what, message }
     }
 
     /// Fetches chosen refs from the forge, pruning what the remote no longer has among them.

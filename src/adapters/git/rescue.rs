@@ -1,5 +1,5 @@
 //! Keeping what only a worktree has: its commits are copied into `rig.git`, and what is not committed becomes a commit there.
-//! The worktree, its index and its HEAD stay as they are. Deliberately absent: pushing a rescue anywhere.
+//! The worktree, its index and its HEAD stay as they are. Pushing what is kept is another file's.
 
 use super::{
     GitWorkspace,
@@ -23,6 +23,14 @@ pub(super) const PATH_LIST_CAP: usize = 64 * 1024 * 1024;
 const NESTED_DEPTH: u32 = 3;
 /// Characters of a label in a rescue's name.
 const LABEL_LENGTH: usize = 40;
+
+/// What is taken as known to the forge.
+struct Known {
+    /// Lines for `rev-list --stdin`.
+    commits: String,
+    /// The forge has just said so.
+    is_fresh: bool,
+}
 
 impl GitWorkspace {
     /// Returns where the tip of an issue's branch is kept in `rig.git`.
@@ -66,6 +74,21 @@ impl GitWorkspace {
     ) -> WorkspaceResult<Option<String>> {
         // The network before the lock: others must not wait for it.
         let known = self.known_to_forge().await;
+        let Some((name, commit)) = self.keep_work(issue, branch, label, &known.commits).await? else { return Ok(None) };
+        if known.is_fresh {
+            self.push_rescue(&name, &commit, &known.commits).await;
+        }
+        Ok(Some(name))
+    }
+
+    /// Keeps the work in `rig.git`. Returns the ref and the commit.
+    async fn keep_work(
+        &self,
+        issue: IssueNumber,
+        branch: &BranchName,
+        label: &str,
+        known: &str,
+    ) -> WorkspaceResult<Option<(String, Sha)>> {
         let _rig = self.lock_rig().await?;
         let (head, tip) = self.collect_branch(issue, branch).await?;
         let path = self.worktree_path(issue);
@@ -76,7 +99,7 @@ impl GitWorkspace {
         };
         let mut parents = Vec::new();
         for commit in [Some(head.clone()), tip].into_iter().flatten() {
-            if !parents.contains(&commit) && !self.reached(&commit, &known).await? {
+            if !parents.contains(&commit) && !self.reached(&commit, known).await? {
                 parents.push(commit);
             }
         }
@@ -91,11 +114,14 @@ impl GitWorkspace {
                 self.commit(issue, label, &tree, &parents).await?
             }
         };
-        self.keep(issue, label, &commit).await.map(Some)
+        let name = self.keep(issue, label, &commit).await?;
+        // One that was kept before may differ in its time.
+        let kept = self.resolve(&self.rig_git(), &name).await?;
+        Ok(Some((name, kept.unwrap_or(commit))))
     }
 
     /// Returns what to take as known to the forge, as lines for `rev-list --stdin`.
-    async fn known_to_forge(&self) -> String {
+    async fn known_to_forge(&self) -> Known {
         let fresh = async {
             self.fetch().await?;
             let ask = self.ask_remote().args(["ls-remote", "--quiet"]).arg(self.remote.url());
@@ -106,13 +132,15 @@ impl GitWorkspace {
                 let text = output.text();
                 let commits =
                     text.lines().filter_map(|line| line.split('\t').next()).filter_map(|id| Sha::new(id).ok());
-                commits.fold(String::new(), |lines, commit| lines + "^" + commit.as_str() + "\n")
+                let commits = commits.fold(String::new(), |lines, commit| lines + "^" + commit.as_str() + "\n");
+                Known { commits, is_fresh: true }
             }
             Err(error) => {
                 tracing::warn!(%error, "the forge cannot be asked what it has; rescuing on the safe side");
                 let primary = self.tracking_ref(&self.plan.primary_branch);
                 let tip = self.resolve(&self.rig_git(), &primary).await.ok().flatten();
-                tip.map_or(String::new(), |tip| format!("^{tip}\n"))
+                let commits = tip.map_or(String::new(), |tip| format!("^{tip}\n"));
+                Known { commits, is_fresh: false }
             }
         }
     }

@@ -78,14 +78,21 @@ fn remove_lock(lock: &Path) {
     }
 }
 
-/// Deletes a file or folder after moving it into `trash` in one step. Nothing there is success.
+/// Moves a file or folder into `trash` in one step, to be deleted from there. Nothing there is success.
 pub(super) fn discard(path: &Path, trash: &Path) -> WorkspaceResult<()> {
-    move_into(path, trash)?;
-    // Also the leftovers of a process that died between moving and deleting.
-    for entry in std::fs::read_dir(trash).into_iter().flatten().flatten() {
-        delete(&entry.path());
-    }
-    Ok(())
+    move_into(path, trash).map(drop)
+}
+
+/// Deletes what was discarded, also by a process that died before it came to this. On a thread of its own: the tree of a build
+/// takes minutes, and a driver that shows no sign of life meanwhile is ended.
+pub(super) async fn empty(trash: PathBuf) {
+    let delete_all = move || {
+        for entry in std::fs::read_dir(trash).into_iter().flatten().flatten() {
+            delete(&entry.path());
+        }
+    };
+    // What is left is deleted with the next.
+    let _ = tokio::task::spawn_blocking(delete_all).await;
 }
 
 /// Moves something that is in the way into `folder`, where people can find it. Nothing there is success.
@@ -148,5 +155,24 @@ fn make_writable(folder: &Path) {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             make_writable(&entry.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_tree_is_deleted_beside_everything_else_that_the_thread_has_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tree, trash) = (folder.path().join("7"), folder.path().join(".trash"));
+        std::fs::create_dir_all(tree.join("target/debug")).unwrap();
+        std::fs::set_permissions(tree.join("target"), std::fs::Permissions::from_mode(0o500)).unwrap();
+        discard(&tree, &trash).unwrap();
+        assert!(!tree.exists(), "what is half deleted is never taken for an agent's work");
+        let mut deleting = std::pin::pin!(empty(trash.clone()));
+        assert!(futures::poll!(&mut deleting).is_pending(), "the thread is free");
+        deleting.await;
+        assert_eq!(std::fs::read_dir(trash).unwrap().count(), 0);
     }
 }

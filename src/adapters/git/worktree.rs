@@ -42,6 +42,11 @@ impl GitWorkspace {
         self.plan.git_dir.join("unfinished").join(issue.0.to_string())
     }
 
+    /// Returns the file with the command that the worktree was set up with; it goes with the worktree.
+    pub(super) fn set_up_file(&self, issue: IssueNumber) -> PathBuf {
+        self.plan.git_dir.join("set-up").join(issue.0.to_string())
+    }
+
     /// Returns a folder beside the worktrees, on the same disk, so that moving there is one step.
     fn beside_worktrees(&self, issue: IssueNumber, name: &str) -> PathBuf {
         self.worktree_path(issue).with_file_name(name)
@@ -61,7 +66,7 @@ impl GitWorkspace {
         if let Found::OtherBranch(other) = self.look(issue, branch).await? {
             self.remove_worktree(issue, &other).await?;
         }
-        let _work = self.lock_work().await?;
+        let work = self.lock_work().await?;
         let path = self.worktree_path(issue);
         stale::clear_locks(&path, &self.admin_dir(issue), &self.work_git(), branch).await;
         match self.look(issue, branch).await? {
@@ -70,14 +75,17 @@ impl GitWorkspace {
             Found::Nothing | Found::Unfinished | Found::OtherBranch(_) => {
                 stale::discard(&path, &self.beside_worktrees(issue, ".trash"))?;
                 stale::delete(&self.admin_dir(issue));
+                stale::delete(&self.set_up_file(issue));
                 self.make(issue, branch, &base).await?;
             }
         }
-        copy_files::copy_all(&self.plan, &path)?;
+        let not_copied = copy_files::copy_all(&self.plan, &path)?;
         self.write_excludes()?;
         let head = self.resolve(&self.admin_dir(issue), "HEAD").await?;
         let head = head.ok_or_else(|| failed(format!("preparing {}", path.display()), "its HEAD names no commit"))?;
-        Ok(Worktree { path, branch: branch.clone(), head, base })
+        drop(work);
+        stale::empty(self.beside_worktrees(issue, ".trash")).await;
+        Ok(Worktree { path, branch: branch.clone(), not_copied, head, base })
     }
 
     async fn look(&self, issue: IssueNumber, branch: &BranchName) -> WorkspaceResult<Found> {
@@ -191,9 +199,17 @@ impl GitWorkspace {
         if let Some(rescued) = self.rescue_work(issue, branch, "removed").await? {
             tracing::info!(issue = issue.0, %branch, rescued, "work that was nowhere else is kept");
         }
+        let forgotten = self.forget_worktree(issue, branch).await;
+        // Once others may go on: it takes long.
+        stale::empty(self.beside_worktrees(issue, ".trash")).await;
+        forgotten
+    }
+
+    async fn forget_worktree(&self, issue: IssueNumber, branch: &BranchName) -> WorkspaceResult<()> {
         let _work = self.lock_work().await?;
-        stale::discard(&path, &self.beside_worktrees(issue, ".trash"))?;
+        stale::discard(&self.worktree_path(issue), &self.beside_worktrees(issue, ".trash"))?;
         stale::delete(&self.admin_dir(issue));
+        stale::delete(&self.set_up_file(issue));
         stale::delete(&self.unfinished(issue));
         if self.work_git().join("HEAD").exists() {
             let delete = local(&self.work_git()).args(["update-ref", "-d", &format!("refs/heads/{branch}")]);
@@ -201,6 +217,12 @@ impl GitWorkspace {
         }
         let _rig = self.lock_rig().await?;
         self.forget_collected(issue).await
+    }
+
+    pub(super) fn list_worktrees(&self) -> Vec<IssueNumber> {
+        let folder = self.beside_worktrees(IssueNumber(0), "");
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(IssueNumber)).collect()
     }
 
     async fn forget_collected(&self, issue: IssueNumber) -> WorkspaceResult<()> {

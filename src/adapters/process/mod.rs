@@ -2,8 +2,12 @@
 //! closed standard input unless bytes are given. Deliberately absent: shells; arguments reach the program as they are.
 
 mod capture;
+mod detached;
+mod scope;
 mod streaming;
 
+pub use detached::Lives;
+pub use scope::Scope;
 pub use streaming::Streaming;
 
 use capture::Capture;
@@ -245,23 +249,6 @@ impl Program {
         let stderr = Capture::start(child.stderr.take(), self.output_cap, self.keep_tail);
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         Ok(Streaming { stdin, stdout, program, limit: self.timeout, child, stderr, guard })
-    }
-
-    /// Starts the program detached: a session of its own, standard input closed, both outputs appended to `log`.
-    /// It outlives this process.
-    pub fn spawn_detached(self, log: std::fs::File) -> Result<(), ProcessError> {
-        let program = self.name();
-        let error_log = log.try_clone().map_err(|error| start_error(&program, &error))?;
-        // `setsid` makes the session; unsafe pre-exec hooks are ruled out in this crate.
-        let mut detached = Program::new("setsid").arg("--fork").arg(&self.program).args(&self.args);
-        detached.cwd = self.cwd;
-        detached.clear_env = self.clear_env;
-        detached.env = self.env;
-        let mut command = detached.command();
-        command.stdin(Stdio::null()).stdout(log).stderr(error_log);
-        let mut child = command.spawn().map_err(|error| start_error(&program, &error))?;
-        child.wait().map_err(|error| start_error(&program, &error))?;
-        Ok(())
     }
 
     /// Replaces this process by the program; returns only on failure.

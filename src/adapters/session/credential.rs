@@ -63,7 +63,11 @@ pub(crate) fn git_environment(rig: &Path, attempt_dir: &Path, remote_url: &str) 
         ("SSH_ASKPASS".to_owned(), String::new()),
     ];
     // An empty value forgets the helpers of all configuration files, those for single URLs too.
-    let mut config = vec![("credential.helper".to_owned(), String::new())];
+    let mut config = vec![
+        ("credential.helper".to_owned(), String::new()),
+        // So that a push that names no branch pushes the one that the agent is on, and nothing else.
+        ("push.default".to_owned(), "current".to_owned()),
+    ];
     if let Some(remote) = Remote::of_url(remote_url) {
         // git compares whole path parts, so `widget` would not cover `widget.git`: the helper itself looks at the path.
         let url = format!("{}://{}", remote.protocol, remote.host);
@@ -181,7 +185,7 @@ mod tests {
     #[test]
     fn a_remote_without_http_needs_no_helper_but_loses_all_others() {
         let environment = git_environment(Path::new("/rig"), Path::new("/a"), "/srv/widget.git");
-        assert!(environment.contains(&("GIT_CONFIG_COUNT".into(), "1".into())));
+        assert!(environment.contains(&("GIT_CONFIG_COUNT".into(), "2".into())));
         assert!(environment.contains(&("GIT_CONFIG_VALUE_0".into(), String::new())));
     }
 }

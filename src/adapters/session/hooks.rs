@@ -202,6 +202,36 @@ pub fn read_hooks(path: &Path, from: u64, run: &RunId, attempt: Option<Attempt>)
     Ok(HooksRead { events, next, more: content.len() as u64 == READ_BYTES })
 }
 
+/// Returns the agent's own sessions that a run's hooks behind `from` name, each once, and moves `from` behind them.
+pub fn read_sessions(path: &Path, from: &mut u64, run: &RunId) -> Vec<String> {
+    let mut sessions: Vec<String> = Vec::new();
+    let Ok((mut file, meta)) = open_regular(path) else { return sessions };
+    if meta.len() < *from {
+        *from = 0;
+    }
+    let mut content = Vec::new();
+    if file.seek(SeekFrom::Start(*from)).and_then(|_| file.take(FILE_BYTES).read_to_end(&mut content)).is_err() {
+        return sessions;
+    }
+    for line in content.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
+        *from += line.len() as u64;
+        let named = read_line(line).filter(|line| line.run == run.as_str()).map(|line| line.session);
+        sessions.extend(named.filter(|session| !session.is_empty() && !sessions.contains(session)));
+    }
+    sessions
+}
+
+/// Returns the transcript that an attempt's newest event names. A file longer than one reading takes up is read from its end.
+pub(crate) fn transcript(path: &Path, run: &RunId, attempt: Attempt) -> Option<PathBuf> {
+    let (mut file, meta) = open_regular(path).ok()?;
+    file.seek(SeekFrom::Start(meta.len().saturating_sub(READ_BYTES))).ok()?;
+    let mut content = Vec::new();
+    file.take(READ_BYTES).read_to_end(&mut content).ok()?;
+    let lines = content.split(|byte| *byte == b'\n').rev().filter_map(read_line);
+    let mut own = lines.filter(|line| line.run == run.as_str() && line.attempt == attempt.0);
+    own.find_map(|line| line.texts.get("transcript_path")?.as_str().map(PathBuf::from))
+}
+
 fn read_line(line: &[u8]) -> Option<Line> {
     let line: Line = (line.len() <= LINE_BYTES).then(|| serde_json::from_slice(line).ok())??;
     (line.v == LINE_VERSION).then_some(line)
@@ -216,7 +246,9 @@ fn kind(line: &Line) -> HookKind {
             last_message: text("last_assistant_message"),
             background_tasks: line.background_tasks,
         },
-        "StopFailure" => HookKind::TurnFailed { error: text("error") },
+        "StopFailure" => HookKind::TurnFailed { error: text("error"), message: text("last_assistant_message") },
+        // Only what is refused is on record.
+        "PreToolUse" => HookKind::ToolRefused { what: text("message"), why: text("reason") },
         "SessionEnd" => HookKind::SessionEnded { reason: text("reason") },
         _ => HookKind::Alive,
     }

@@ -8,9 +8,10 @@
 //! again: a repeated start after a lost answer finds the session alive, or leaves it to be reported as gone.
 
 use super::{
-    claude::{self, ClaudeAgent},
+    agent::{Agent, Environment, Start},
     credential,
     files::{make_private_folder, read_bounded, remove_if_there, write_private},
+    guard, prompt,
 };
 use crate::{
     adapters::process::Program,
@@ -60,6 +61,11 @@ impl LaunchPlace {
 
     pub fn settings(&self) -> PathBuf {
         self.0.join("settings.json")
+    }
+
+    /// Returns the file that says what the session is confined to.
+    pub fn guard(&self) -> PathBuf {
+        self.0.join("guard.json")
     }
 
     pub fn phase(&self) -> PathBuf {
@@ -117,37 +123,48 @@ pub(crate) struct Launch {
 /// What every start on this machine has in common.
 #[derive(Debug)]
 pub(crate) struct Starter<'a> {
-    pub(crate) agent: &'a ClaudeAgent,
+    pub(crate) agent: &'a dyn Agent,
     /// Absolute path of rig itself.
     pub(crate) rig: &'a Path,
     pub(crate) root: &'a Path,
     /// `NAME=value` by which processes of the session are found.
     pub(crate) mark: (&'a str, String),
+    /// Name of rig's own tmux socket.
+    pub(crate) tmux_socket: &'a str,
 }
 
 /// Writes the attempt's files. What another run left in the folder is removed first, so that no old phase or answer is
 /// taken for one of this attempt.
-pub(crate) fn prepare(plan: &SessionPlan, starter: &Starter<'_>) -> io::Result<()> {
+pub(crate) async fn prepare(plan: &SessionPlan, starter: &Starter<'_>) -> io::Result<()> {
     let place = LaunchPlace::new(&plan.attempt_dir);
     make_private_folder(place.folder())?;
     for stale in [place.exec_error(), place.started(), place.phase(), place.phase_log(), place.summary()] {
         remove_if_there(&stale)?;
     }
-    write_private(&place.prompt(), claude::clean_prompt(&plan.prompt).as_bytes())?;
+    write_private(&place.prompt(), prompt::clean_prompt(&plan.prompt).as_bytes())?;
     credential::write(&place, &plan.remote_url, &plan.push_token)?;
-    let env = environment(plan, &place, starter);
-    let settings = claude::settings(starter.rig, &plan.worktree, &agents_home(&env));
-    write_private(&place.settings(), settings.to_string().as_bytes())?;
+    let env = environment(plan, &place, starter)?;
+    let version = match find_program(starter.agent.program(), search_path(&env)) {
+        Some(program) => starter.agent.version(&program, &env).await,
+        None => None,
+    };
+    let start = Start { plan, place: &place, rig: starter.rig, environment: &env, version };
+    guard::write(plan, &place, starter.rig, starter.root, starter.tmux_socket)?;
+    starter.agent.write_files(&start)?;
     let launch = Launch {
         version: LAUNCH_VERSION,
         run: plan.run.clone(),
         attempt: plan.attempt,
-        program: starter.agent.command.clone(),
+        program: starter.agent.program().to_owned(),
         args: starter.agent.arguments(plan, &place),
         cwd: plan.worktree.clone(),
         env,
     };
     write_private(&place.env(), &serde_json::to_vec(&launch)?)
+}
+
+fn search_path(environment: &Environment) -> &str {
+    environment.iter().rev().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value)
 }
 
 /// Removes the push token and the environment of every attempt in a run's folder; one that is not there is success.
@@ -192,7 +209,7 @@ fn become_agent(place: &LaunchPlace) -> Result<std::convert::Infallible, String>
     if !launch.cwd.is_dir() {
         return Err(format!("the worktree {} does not exist", launch.cwd.display()));
     }
-    let search = launch.env.iter().rev().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value);
+    let search = search_path(&launch.env);
     let program = find_program(&launch.program, search)
         .ok_or_else(|| format!("the agent's program `{}` is not installed (PATH is `{search}`)", launch.program))?;
     claim(place, &launch)?;
@@ -225,51 +242,57 @@ fn started_text(run: &RunId, attempt: Attempt) -> String {
     format!("{run} {attempt}")
 }
 
-/// Returns the agent's environment: what it may inherit, what claude wants, what the plan adds, and then rig's own, which
+/// Returns the agent's environment: what it may inherit, what the plan adds, what its kind wants, and then rig's own, which
 /// nothing can override.
-fn environment(plan: &SessionPlan, place: &LaunchPlace, starter: &Starter<'_>) -> Vec<(String, String)> {
+pub(crate) fn environment(
+    plan: &SessionPlan,
+    place: &LaunchPlace,
+    starter: &Starter<'_>,
+) -> io::Result<Vec<(String, String)>> {
     let mut environment: Vec<(String, String)> = Vec::new();
-    let mut set = |name: &str, value: String| match environment.iter_mut().find(|(known, _)| known == name) {
-        Some(entry) => entry.1 = value,
-        None => environment.push((name.to_owned(), value)),
-    };
-    set("LANG", DEFAULT_LANG.to_owned());
+    set(&mut environment, "LANG", DEFAULT_LANG.to_owned());
     for name in INHERITED {
         if let Ok(value) = env::var(name) {
-            set(name, value);
+            set(&mut environment, name, value);
         }
     }
-    for (name, value) in starter.agent.environment() {
-        set(name, value.to_owned());
-    }
     for (name, value) in &plan.env {
-        set(name, value.clone());
+        set(&mut environment, name, value.clone());
+    }
+    for (name, value) in starter.agent.environment(&environment, starter.root)? {
+        set(&mut environment, &name, value);
     }
     let text = |path: &Path| path.display().to_string();
-    set(starter.mark.0, starter.mark.1.clone());
-    set("RIG_ROOT", text(starter.root));
-    set("RIG_PROJECT", plan.name.project.to_string());
-    set("RIG_ISSUE", plan.name.issue.0.to_string());
-    set("RIG_RUN", plan.run.to_string());
-    set("RIG_ATTEMPT", plan.attempt.to_string());
-    set("RIG_HOOKS_FILE", text(&plan.hooks_file));
-    set("PHASE_FILE", text(&place.phase()));
-    set("SUMMARY_FILE", text(&place.summary()));
+    for (name, value) in [
+        (starter.mark.0, starter.mark.1.clone()),
+        ("RIG_ROOT", text(starter.root)),
+        ("RIG_PROJECT", plan.name.project.to_string()),
+        ("RIG_ISSUE", plan.name.issue.0.to_string()),
+        ("RIG_RUN", plan.run.to_string()),
+        ("RIG_ATTEMPT", plan.attempt.to_string()),
+        ("RIG_HOOKS_FILE", text(&plan.hooks_file)),
+        ("PHASE_FILE", text(&place.phase())),
+        ("SUMMARY_FILE", text(&place.summary())),
+    ] {
+        set(&mut environment, name, value);
+    }
     for (name, value) in credential::git_environment(starter.rig, place.folder(), &plan.remote_url) {
-        set(&name, value);
+        set(&mut environment, &name, value);
     }
     let path = environment.iter_mut().find(|(name, _)| name == "PATH");
     if let (Some((_, path)), Some(folder)) = (path, starter.rig.parent()) {
         // Last, so that `rig phase set` works without hiding any program of the user's.
         *path = format!("{path}:{}", folder.display());
     }
-    environment
+    Ok(environment)
 }
 
-/// Returns the folder of the agent's own files.
-fn agents_home(environment: &[(String, String)]) -> PathBuf {
-    let value = |name: &str| environment.iter().find(|(known, _)| known == name).map(|(_, value)| PathBuf::from(value));
-    value("CLAUDE_CONFIG_DIR").unwrap_or_else(|| value("HOME").unwrap_or_default().join(".claude"))
+/// Sets a variable; of several of one name the last one counts.
+fn set(environment: &mut Vec<(String, String)>, name: &str, value: String) {
+    match environment.iter_mut().find(|(known, _)| known == name) {
+        Some(entry) => entry.1 = value,
+        None => environment.push((name.to_owned(), value)),
+    }
 }
 
 /// Finds a program as a shell would, in the agent's own PATH.

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Every process of a session has this in its environment: `<path of the socket>:<session>`.
+pub(crate) const MARK: &str = "RIG_SESSION";
 /// Time between two looks at processes that are ending.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// Bytes read of a process's environment when the mark is looked for; rig puts it near the start.
@@ -118,7 +120,7 @@ fn own_line(table: &HashMap<i32, Stat>) -> HashSet<i32> {
     line
 }
 
-fn carries(id: i32, mark: &str) -> bool {
+pub(crate) fn carries(id: i32, mark: &str) -> bool {
     use std::io::Read;
     let Ok(file) = fs::File::open(format!("/proc/{id}/environ")) else { return false };
     let mut environ = Vec::new();

@@ -5,23 +5,27 @@
 //! too, so that panes which a person opens beside it are never typed into or taken for the agent.
 
 use super::{
-    claude::{self, ClaudeAgent},
+    agent::Agent,
     launch::{self, LaunchPlace, Starter},
-    processes,
+    processes::{self, MARK},
+    setup,
 };
 use crate::{
-    adapters::process::{Output, ProcessError, Program},
+    adapters::process::{Output, ProcessError, Program, Scope},
     config::root::Root,
     domain::ids::{Attempt, RunId},
-    ports::session::{Liveness, PromptLine, SessionError, SessionName, SessionPlan, SessionResult, Sessions},
+    ports::session::{
+        Liveness, PromptLine, SessionError, SessionName, SessionPlan, SessionResult, Sessions, SetUp, SetUpEnd, Signals,
+    },
 };
 use async_trait::async_trait;
 use rustix::process::Signal;
 use std::{
     io,
     os::unix::net::UnixStream,
-    path::PathBuf,
-    time::{Duration, Instant},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tmux_interface::{CapturePane, KillSession, ListPanes, LoadBuffer, NewSession, PasteBuffer, TmuxCommand};
 
@@ -47,8 +51,6 @@ const TERMINATE_GRACE: Duration = Duration::from_millis(500);
 const KILL_GRACE: Duration = Duration::from_secs(3);
 /// Variables of the starter that the tmux server and, through it, the pane may see.
 const SERVER_ENVIRONMENT: [&str; 7] = ["PATH", "HOME", "LANG", "TERM", "USER", "SHELL", "TMPDIR"];
-/// Every process of a session has this in its environment: `<path of the socket>:<session>`.
-const MARK: &str = "RIG_SESSION";
 const NO_TMUX: &str = "`tmux` is not installed: install it with your package manager, such as `apt-get install tmux`";
 
 /// Which tmux server: its socket's name, and the folder of its socket when that is not tmux's own default.
@@ -93,14 +95,14 @@ impl TmuxPlace {
     }
 }
 
-/// The session port on tmux, with claude (or what looks like it) as the agent.
+/// The session port on tmux, for one kind of agent.
 #[derive(Debug, Clone)]
 pub struct TmuxSessions {
     place: TmuxPlace,
     /// Absolute path of rig itself.
     rig: PathBuf,
     root: PathBuf,
-    agent: ClaudeAgent,
+    agent: Arc<dyn Agent>,
 }
 
 /// The agent's pane of a session.
@@ -145,8 +147,8 @@ impl Pane {
 }
 
 impl TmuxSessions {
-    pub fn new(place: TmuxPlace, rig: PathBuf, root: PathBuf, agent: ClaudeAgent) -> Self {
-        Self { place, rig, root, agent }
+    pub fn new(place: TmuxPlace, rig: PathBuf, root: PathBuf, agent: impl Agent + 'static) -> Self {
+        Self { place, rig, root, agent: Arc::new(agent) }
     }
 
     /// Returns what tmux calls itself and its version.
@@ -161,6 +163,16 @@ impl TmuxSessions {
             return Ok(());
         }
         Err(refused("server", &output))
+    }
+
+    /// Shows a session in this terminal, to look at or to write in. This process becomes tmux; returns only on failure.
+    pub fn attach(&self, name: &SessionName, write: bool) -> String {
+        let target = format!("={}", name.for_tmux());
+        let mut program = self.place.program().args(["attach-session", "-t", &target]);
+        if !write {
+            program = program.arg("-r");
+        }
+        program.exec().to_string()
     }
 
     async fn run(&self, session: &str, program: Program) -> SessionResult<Output> {
@@ -213,8 +225,24 @@ impl TmuxSessions {
         format!("{}:{name}", self.place.path().display())
     }
 
+    /// Starts the server in a scope of its own, where there are scopes: who starts it decides whose end would end it. Without,
+    /// the command that makes the first session starts it.
+    async fn start_server(&self) {
+        if !self.place.has_no_server() {
+            return;
+        }
+        let Some(scope) = Scope::new(&format!("rig-tmux-{}", self.place.socket)) else { return };
+        // An empty server would end at once; the command that makes a session gives it its usual end again.
+        let program = self.place.program().args(["start-server", ";", "set-option", "-s", "exit-empty", "off"]);
+        match program.in_scope(&scope).run_ok().await {
+            Ok(_) => tracing::info!(scope = scope.unit(), "the tmux server has a scope of its own"),
+            Err(error) => tracing::warn!(%error, "the tmux server gets no scope"),
+        }
+    }
+
     /// Makes the session and writes on it, in the same command, whose it is.
     async fn create(&self, plan: &SessionPlan, name: &str) -> SessionResult<()> {
+        self.start_server().await;
         let (rig, attempt_dir) = (self.rig.display().to_string(), plan.attempt_dir.display().to_string());
         let mut new_session = NewSession::new()
             .detached()
@@ -275,10 +303,19 @@ impl TmuxSessions {
         })
     }
 
-    fn prepare(&self, plan: &SessionPlan, name: &str) -> SessionResult<()> {
-        let starter =
-            Starter { agent: &self.agent, rig: &self.rig, root: &self.root, mark: (MARK, self.mark_value(name)) };
-        launch::prepare(plan, &starter)
+    fn starter(&self, name: &str) -> Starter<'_> {
+        Starter {
+            agent: self.agent.as_ref(),
+            rig: &self.rig,
+            root: &self.root,
+            mark: (MARK, self.mark_value(name)),
+            tmux_socket: &self.place.socket,
+        }
+    }
+
+    async fn prepare(&self, plan: &SessionPlan, name: &str) -> SessionResult<()> {
+        launch::prepare(plan, &self.starter(name))
+            .await
             .map_err(|error| failed(name, &format!("{}: {error}", plan.attempt_dir.display())))
     }
 }
@@ -300,7 +337,7 @@ impl Sessions for TmuxSessions {
         }
         // Also what an earlier agent of this issue left behind outside any session goes, so that there is one at most.
         self.end(&plan.name).await?;
-        self.prepare(plan, &name)?;
+        self.prepare(plan, &name).await?;
         if let Err(error) = self.create(plan, &name).await {
             // The server may have been on its way out with its last session; anything else would fail again.
             if !self.panes(&name).await?.is_empty() {
@@ -334,8 +371,27 @@ impl Sessions for TmuxSessions {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    async fn set_up(&self, plan: &SessionPlan, set_up: &SetUp) -> SessionResult<SetUpEnd> {
+        let name = plan.name.for_tmux();
+        // A set-up that a process which was killed has left behind would work against this one.
+        self.end(&plan.name).await?;
+        setup::run(plan, set_up, &self.starter(&name)).await.map_err(|error| failed(&name, &error))
+    }
+
+    fn signals(&self) -> Signals {
+        self.agent.signals()
+    }
+
+    fn first_line(&self, attempt_dir: &Path) -> Option<String> {
+        self.agent.first_line(LaunchPlace::new(attempt_dir).prompt())
+    }
+
+    fn known_start(&self, screen: &str) -> Option<&'static str> {
+        self.agent.known_start(screen)
+    }
+
     fn prompt_line(&self, screen: &str) -> PromptLine {
-        claude::prompt_line(screen)
+        self.agent.prompt_line(screen)
     }
 
     async fn type_line(&self, name: &SessionName, line: &str) -> SessionResult<()> {
@@ -352,6 +408,18 @@ impl Sessions for TmuxSessions {
         let program = with(self.place.program(), &load).args([";", "copy-mode", "-q", "-t", &pane.id, ";"]);
         let program = with(program, &paste).args([";", "send-keys", "-t", &pane.id, "Enter"]);
         self.run_ok(&name, program.stdin(line)).await.map(drop)
+    }
+
+    async fn writer_idle(&self, name: &SessionName) -> SessionResult<Option<Duration>> {
+        let name = name.for_tmux();
+        let format = "#{client_readonly}|#{client_activity}|#{session_name}";
+        let program = self.place.program().args(["list-clients", "-F", format]);
+        let output = self.run(&name, program).await?;
+        if !output.status.success() {
+            return if self.place.has_no_server() { Ok(None) } else { Err(refused(&name, &output)) };
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(output.text().lines().filter_map(|line| writer_since(line, &name)).map(|at| now.saturating_sub(at)).min())
     }
 
     async fn end(&self, session: &SessionName) -> SessionResult<()> {
@@ -379,6 +447,15 @@ impl Sessions for TmuxSessions {
         self.forget_secrets(session)?;
         if left.is_empty() { Ok(()) } else { Err(failed(&name, &format!("{} processes do not end", left.len()))) }
     }
+}
+
+/// Returns when the person behind a line of `list-clients` did something last, since the epoch, if they may type into
+/// this session. Whoever came in by tmux itself, without `-r`, counts as well.
+fn writer_since(line: &str, session: &str) -> Option<Duration> {
+    let mut fields = line.splitn(3, '|');
+    let (read_only, activity, name) = (fields.next()?, fields.next()?, fields.next()?);
+    let writes = read_only != "1" && name == session;
+    writes.then(|| activity.parse().map_or(Duration::ZERO, Duration::from_secs))
 }
 
 /// Adds a built tmux command's words to a program.

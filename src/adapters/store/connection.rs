@@ -28,7 +28,14 @@ const OLDEST_SQLITE: (u32, u32) = (3, 37);
 const STICKY: u32 = 0o1000;
 
 /// The schema's steps, in order.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "store", include_str!("../../../migrations/0001_store.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 6] = [
+    (1, "store", include_str!("../../../migrations/0001_store.sql")),
+    (2, "repositories", include_str!("../../../migrations/0002_repositories.sql")),
+    (3, "usage_limit", include_str!("../../../migrations/0003_usage_limit.sql")),
+    (4, "outbox", include_str!("../../../migrations/0004_outbox.sql")),
+    (5, "events_by_kind", include_str!("../../../migrations/0005_events_by_kind.sql")),
+    (6, "checks", include_str!("../../../migrations/0006_checks.sql")),
+];
 
 /// Returns the newest schema that this rig knows.
 pub(super) fn known_schema() -> i64 {

@@ -64,6 +64,16 @@ pub(super) async fn newest(
     read_all("decisions", &rows, read)
 }
 
+/// Returns the last decision of each subject of a project for which that has this code, the oldest first.
+pub(super) async fn standing(db: Db<'_>, project: &ProjectName, code: &str) -> StoreResult<Vec<DecisionRow>> {
+    let failed = db.failed();
+    let sql = "SELECT id AS position, * FROM decisions AS one WHERE project = $1 AND code = $2 AND NOT EXISTS (\
+                 SELECT 1 FROM decisions AS later WHERE later.project = one.project AND later.id > one.id \
+                 AND later.subject_kind = one.subject_kind AND later.subject = one.subject) ORDER BY id";
+    let rows = sqlx::query(sql).bind(project.as_str()).bind(code).fetch_all(db.connection).await.map_err(failed)?;
+    read_all("decisions", &rows, read)
+}
+
 fn read(record: &Record<'_>) -> StoreResult<DecisionRow> {
     Ok(DecisionRow {
         project: record.parsed("project")?,

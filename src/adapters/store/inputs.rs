@@ -14,6 +14,14 @@ use sqlx::Row;
 /// Stores an input, or finds the one with its key, taken or not. Returns the id of either.
 pub(super) async fn put(db: Db<'_>, run: &RunId, key: &str, kind: &str, body: &serde_json::Value) -> StoreResult<i64> {
     let failed = db.failed();
+    let ended: i64 = sqlx::query_scalar("SELECT count(*) FROM runs WHERE run = $1 AND open = 0")
+        .bind(run.as_str())
+        .fetch_one(&mut *db.connection)
+        .await
+        .map_err(&failed)?;
+    if ended > 0 {
+        return Err(StoreError::RunEnded { run: run.clone() });
+    }
     let sql =
         "INSERT INTO inputs (run, key, kind, body, at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (run, key) DO NOTHING";
     sqlx::query(sql)
@@ -60,6 +68,39 @@ pub(super) async fn take_all(db: &mut Db<'_>, run: &RunId, ids: &[i64]) -> Store
         }
     }
     Ok(())
+}
+
+/// Takes inputs of which nothing came.
+pub(super) async fn drop_all(db: Db<'_>, run: &RunId, ids: &[i64]) -> StoreResult<()> {
+    let failed = db.failed();
+    for id in ids {
+        sqlx::query("UPDATE inputs SET taken = 1 WHERE id = $1 AND run = $2")
+            .bind(id)
+            .bind(run.as_str())
+            .execute(&mut *db.connection)
+            .await
+            .map_err(&failed)?;
+    }
+    Ok(())
+}
+
+/// Finds an input by its key alone.
+pub(super) async fn by_key(db: Db<'_>, key: &str) -> StoreResult<Option<(RunId, serde_json::Value)>> {
+    let failed = db.failed();
+    let rows = sqlx::query("SELECT id AS position, * FROM inputs WHERE key = $1 ORDER BY id LIMIT 1")
+        .bind(key)
+        .fetch_all(db.connection)
+        .await
+        .map_err(failed)?;
+    Ok(read_all("inputs", &rows, |record| Ok((record.parsed("run")?, record.json("body")?)))?.pop())
+}
+
+/// Forgets all inputs of a run that ends, taken or not: nothing is queued for it any more, so no key can come again.
+pub(super) async fn forget(db: &mut Db<'_>, run: &RunId) -> StoreResult<()> {
+    let failed = db.failed();
+    let deleted =
+        sqlx::query("DELETE FROM inputs WHERE run = $1").bind(run.as_str()).execute(&mut *db.connection).await;
+    deleted.map(drop).map_err(failed)
 }
 
 fn read(record: &Record<'_>) -> StoreResult<Input> {

@@ -2,13 +2,14 @@
 
 use super::{
     codec::{Record, integer, read_all, time_text},
-    inputs, notices, runs,
+    inputs, notices, outbox, runs,
     sqlite::Db,
 };
 use crate::{
     domain::ids::{RunId, Seq},
     ports::store::{Append, RecordedEvent, StoreError, StoreResult},
 };
+use jiff::Timestamp;
 use sqlx::{Row, sqlite::SqliteRow};
 
 /// An event as its row, made before the writers' lock is taken.
@@ -53,8 +54,16 @@ pub(super) async fn append(mut db: Db<'_>, append: &Append<'_>, prepared: &[Prep
     }
     let last = Seq(append.expected.0 + prepared.len() as u64);
     runs::put(&mut db, append.row, last).await?;
+    if let Some(since) = append.settled_since {
+        notices::settle_asks(&mut db, append.run, since).await?;
+        outbox::settle_asks(&mut db, append.run, since).await?;
+    }
     notices::put_all(&mut db, append.notices).await?;
+    outbox::put_all(&mut db, append.outgoing).await?;
     inputs::take_all(&mut db, append.run, append.taken_inputs).await?;
+    if !append.row.open {
+        inputs::forget(&mut db, append.run).await?;
+    }
     Ok(last)
 }
 
@@ -102,6 +111,18 @@ pub(super) async fn events(db: Db<'_>, run: &RunId, after: Seq) -> StoreResult<V
         }
     }
     Ok(events)
+}
+
+/// Returns the events of one kind, of all runs, in the order of the journal.
+pub(super) async fn of_kind(db: Db<'_>, kind: &str, since: Option<Timestamp>) -> StoreResult<Vec<RecordedEvent>> {
+    let failed = db.failed();
+    let rows = sqlx::query("SELECT * FROM events WHERE kind = $1 AND at >= $2 ORDER BY position")
+        .bind(kind)
+        .bind(since.map(time_text).unwrap_or_default())
+        .fetch_all(db.connection)
+        .await
+        .map_err(failed)?;
+    read_all("events", &rows, read)
 }
 
 /// Returns the whole journal's events after a position. A damaged record ends the batch before it, and is the error of the

@@ -2,6 +2,8 @@
 
 pub mod sqlite;
 
+mod chat;
+mod checks;
 mod codec;
 mod connection;
 mod decisions;
@@ -11,5 +13,7 @@ mod inputs;
 mod journal;
 mod mirrors;
 mod notices;
+mod outbox;
 mod runs;
+mod told;
 mod write_lock;

@@ -5,7 +5,10 @@ use super::{
     sqlite::Db,
 };
 use crate::{
-    domain::ids::{EffectId, IssueNumber},
+    domain::{
+        chat::letter::SETTLED,
+        ids::{EffectId, IssueNumber, ProjectName, RunId},
+    },
     ports::store::{Notice, StoreResult},
 };
 use futures::TryStreamExt;
@@ -32,11 +35,32 @@ pub(super) async fn put_all(db: &mut Db<'_>, notices: &[Notice]) -> StoreResult<
     Ok(())
 }
 
+/// Queues one notice.
+pub(super) async fn put(mut db: Db<'_>, notice: &Notice) -> StoreResult<()> {
+    put_all(&mut db, std::slice::from_ref(notice)).await
+}
+
+/// Makes what a run has asked since then, and nobody has been told yet, a word for the log alone.
+pub(super) async fn settle_asks(db: &mut Db<'_>, run: &RunId, since: Timestamp) -> StoreResult<()> {
+    let failed = db.failed();
+    let sql = "UPDATE notices SET urgent = 0, on_issue = 0, text = $3 || text \
+               WHERE sent_at IS NULL AND urgent = 1 AND at >= $2 AND substr(id, 1, length($1)) = $1";
+    sqlx::query(sql)
+        .bind(format!("{run}-"))
+        .bind(time_text(since))
+        .bind(SETTLED)
+        .execute(&mut *db.connection)
+        .await
+        .map(drop)
+        .map_err(failed)
+}
+
 /// Returns notices that nobody has sent, in the order in which they were queued. A damaged one is logged and left out: it must
 /// not keep the others from people.
-pub(super) async fn unsent(db: Db<'_>, limit: u32) -> StoreResult<Vec<Notice>> {
+pub(super) async fn unsent(db: Db<'_>, project: Option<&ProjectName>, limit: u32) -> StoreResult<Vec<Notice>> {
     let failed = db.failed();
-    let mut rows = sqlx::query("SELECT * FROM notices WHERE sent_at IS NULL ORDER BY position").fetch(db.connection);
+    let sql = "SELECT * FROM notices WHERE sent_at IS NULL AND ($1 IS NULL OR project = $1) ORDER BY position";
+    let mut rows = sqlx::query(sql).bind(project.map(ProjectName::as_str)).fetch(db.connection);
     let mut notices = Vec::new();
     while notices.len() < limit as usize {
         let Some(row) = rows.try_next().await.map_err(&failed)? else { break };

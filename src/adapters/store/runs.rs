@@ -1,16 +1,24 @@
-//! The projection of runs: what tools show, and what keeps one open run an issue and the slots of a project.
+//! The projection of runs: what tools show, and what keeps one open run an issue and the slots of a repository.
 
 use super::{
     codec::{Record, integer, read_all, time_text},
     sqlite::Db,
 };
 use crate::{
-    domain::ids::{Attempt, IssueNumber, ProjectName, PullRequestNumber, RunId, Seq},
+    domain::{
+        ids::{Attempt, IssueNumber, ProjectName, PullRequestNumber, RunId, Seq},
+        repository::RepositoryKey,
+    },
     ports::store::{RunRow, StoreError, StoreResult},
 };
-use sqlx::Row;
+use jiff::Timestamp;
+use sqlx::{AssertSqlSafe, Row};
 
-/// Refuses a second open run of an issue, and a run beyond the project's slots. Inside the append's transaction, so that two
+/// Which rows count for the repository `$1` and the project `$2`: the project's own too, for rows without a repository and for a
+/// project that has been given another one.
+const COUNTS: &str = "(project = $2 OR (repository = $1 AND repository <> ''))";
+
+/// Refuses a second open run of an issue, and a run beyond the repository's slots. Inside the append's transaction, so that two
 /// claims at once cannot both pass.
 pub(super) async fn check_claim(db: &mut Db<'_>, row: &RunRow, slot_limit: Option<u32>) -> StoreResult<()> {
     if !row.open {
@@ -30,8 +38,10 @@ pub(super) async fn check_claim(db: &mut Db<'_>, row: &RunRow, slot_limit: Optio
 
 async fn other_open_run(db: &mut Db<'_>, row: &RunRow) -> StoreResult<Option<RunId>> {
     let failed = db.failed();
-    let sql = "SELECT rowid AS position, run FROM runs WHERE project = $1 AND issue = $2 AND open = 1 AND run <> $3";
-    let found = sqlx::query(sql)
+    let sql =
+        format!("SELECT rowid AS position, run FROM runs WHERE {COUNTS} AND issue = $3 AND open = 1 AND run <> $4");
+    let found = sqlx::query(AssertSqlSafe(sql))
+        .bind(row.repository.as_str())
         .bind(row.project.as_str())
         .bind(integer(row.issue.0)?)
         .bind(row.run.as_str())
@@ -43,8 +53,10 @@ async fn other_open_run(db: &mut Db<'_>, row: &RunRow) -> StoreResult<Option<Run
 
 async fn slots_of_others(db: &mut Db<'_>, row: &RunRow) -> StoreResult<u32> {
     let failed = db.failed();
-    let sql = "SELECT count(*) AS taken FROM runs WHERE project = $1 AND open = 1 AND holds_slot = 1 AND run <> $2";
-    let found = sqlx::query(sql)
+    let sql =
+        format!("SELECT count(*) AS taken FROM runs WHERE {COUNTS} AND open = 1 AND holds_slot = 1 AND run <> $3");
+    let found = sqlx::query(AssertSqlSafe(sql))
+        .bind(row.repository.as_str())
         .bind(row.project.as_str())
         .bind(row.run.as_str())
         .fetch_one(&mut *db.connection)
@@ -58,12 +70,13 @@ async fn slots_of_others(db: &mut Db<'_>, row: &RunRow) -> StoreResult<u32> {
 pub(super) async fn put(db: &mut Db<'_>, row: &RunRow, seq: Seq) -> StoreResult<()> {
     let failed = db.failed();
     let sql = "INSERT INTO runs (run, project, issue, title, seq, stage, waits_for, attempt, pull_request, head, \
-               claimed_at, changed_at, open, holds_slot) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+               claimed_at, changed_at, open, holds_slot, repository, usage_limit) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
                ON CONFLICT (run) DO UPDATE SET title = excluded.title, seq = excluded.seq, stage = excluded.stage, \
                waits_for = excluded.waits_for, attempt = excluded.attempt, pull_request = excluded.pull_request, \
                head = excluded.head, claimed_at = excluded.claimed_at, changed_at = excluded.changed_at, \
-               open = excluded.open, holds_slot = excluded.holds_slot";
+               open = excluded.open, holds_slot = excluded.holds_slot, repository = excluded.repository, \
+               usage_limit = excluded.usage_limit";
     sqlx::query(sql)
         .bind(row.run.as_str())
         .bind(row.project.as_str())
@@ -79,6 +92,8 @@ pub(super) async fn put(db: &mut Db<'_>, row: &RunRow, seq: Seq) -> StoreResult<
         .bind(time_text(row.changed_at))
         .bind(i64::from(row.open))
         .bind(i64::from(row.holds_slot))
+        .bind(row.repository.as_str())
+        .bind(row.usage_limit.map(time_text))
         .execute(&mut *db.connection)
         .await
         .map(drop)
@@ -95,6 +110,31 @@ pub(super) async fn open(db: Db<'_>, project: Option<&ProjectName>) -> StoreResu
     read_all("runs", &rows, read)
 }
 
+/// Returns the open runs that count for a project, the oldest claim first.
+pub(super) async fn open_of(db: Db<'_>, project: &ProjectName, repository: &RepositoryKey) -> StoreResult<Vec<RunRow>> {
+    let failed = db.failed();
+    let sql = format!("SELECT rowid AS position, * FROM runs WHERE open = 1 AND {COUNTS} ORDER BY claimed_at, run");
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(repository.as_str())
+        .bind(project.as_str())
+        .fetch_all(db.connection)
+        .await
+        .map_err(failed)?;
+    read_all("runs", &rows, read)
+}
+
+/// Gives a project's open runs their repository where none is written down.
+pub(super) async fn name_repository(db: Db<'_>, project: &ProjectName, repository: &RepositoryKey) -> StoreResult<()> {
+    let failed = db.failed();
+    sqlx::query("UPDATE OR IGNORE runs SET repository = $2 WHERE open = 1 AND repository = '' AND project = $1")
+        .bind(project.as_str())
+        .bind(repository.as_str())
+        .execute(db.connection)
+        .await
+        .map(drop)
+        .map_err(failed)
+}
+
 /// Returns the newest runs, the newest claim first.
 pub(super) async fn recent(db: Db<'_>, project: Option<&ProjectName>, limit: u32) -> StoreResult<Vec<RunRow>> {
     let failed = db.failed();
@@ -107,6 +147,26 @@ pub(super) async fn recent(db: Db<'_>, project: Option<&ProjectName>, limit: u32
         .await
         .map_err(failed)?;
     read_all("runs", &rows, read)
+}
+
+/// Returns one run.
+pub(super) async fn of(db: Db<'_>, run: &RunId) -> StoreResult<Option<RunRow>> {
+    let failed = db.failed();
+    let row = sqlx::query("SELECT rowid AS position, * FROM runs WHERE run = $1")
+        .bind(run.as_str())
+        .fetch_optional(db.connection)
+        .await
+        .map_err(failed)?;
+    row.map(|row| read(&Record::new("runs", &row)?)).transpose()
+}
+
+/// Returns the latest end of a usage limit that is not over yet.
+pub(super) async fn usage_limit(db: Db<'_>, now: Timestamp) -> StoreResult<Option<Timestamp>> {
+    let failed = db.failed();
+    let sql =
+        "SELECT rowid AS position, usage_limit FROM runs WHERE usage_limit > $1 ORDER BY usage_limit DESC LIMIT 1";
+    let row = sqlx::query(sql).bind(time_text(now)).fetch_optional(db.connection).await.map_err(failed)?;
+    Ok(row.map(|row| Record::new("runs", &row)?.optional_parsed("usage_limit")).transpose()?.flatten())
 }
 
 /// Returns the newest run of an issue.
@@ -123,10 +183,11 @@ pub(super) async fn latest(db: Db<'_>, project: &ProjectName, issue: IssueNumber
     row.map(|row| read(&Record::new("runs", &row)?)).transpose()
 }
 
-fn read(record: &Record<'_>) -> StoreResult<RunRow> {
+pub(super) fn read(record: &Record<'_>) -> StoreResult<RunRow> {
     Ok(RunRow {
         run: record.parsed("run")?,
         project: record.parsed("project")?,
+        repository: RepositoryKey::stored(record.text("repository")?),
         issue: IssueNumber(record.number("issue")?),
         title: record.text("title")?,
         seq: Seq(record.number("seq")?),
@@ -139,5 +200,6 @@ fn read(record: &Record<'_>) -> StoreResult<RunRow> {
         changed_at: record.parsed("changed_at")?,
         open: record.flag("open")?,
         holds_slot: record.flag("holds_slot")?,
+        usage_limit: record.optional_parsed("usage_limit")?,
     })
 }

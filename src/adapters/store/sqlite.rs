@@ -3,19 +3,29 @@
 //! transaction can never be continued. Dropping a write's future leaves it either done or undone; the journal tells which.
 
 use super::{
+    chat, checks,
     connection::{self, FileId},
     decisions, drivers,
     error::database_error,
-    inputs, journal, mirrors, notices, runs,
+    inputs, journal, mirrors, notices, outbox, runs, told,
     write_lock::{HeldWriteLock, WriteLock},
 };
 use crate::{
-    domain::ids::{EffectId, IssueNumber, ProjectName, RunId, Seq},
-    ports::store::{
-        Append, DecisionRow, DriverRow, Input, MirrorRow, Notice, RecordedEvent, RunRow, Store, StoreError, StoreResult,
+    domain::{
+        chat::Channel,
+        ids::{EffectId, IssueNumber, ProjectName, PullRequestNumber, RunId, Seq, Sha},
+        repository::RepositoryKey,
+    },
+    ports::{
+        outbox::{MessageState, Outbox, OutboxState, Outgoing, Reading, Thread, Waiting},
+        store::{
+            Append, CheckRow, DecisionRow, DriverRow, Input, MirrorRow, Notice, RecordedEvent, RunRow, Store,
+            StoreError, StoreResult, ToldLongAgo,
+        },
     },
 };
 use async_trait::async_trait;
+use jiff::Timestamp;
 use sqlx::SqliteConnection;
 use std::path::{Path, PathBuf};
 use tokio::sync::{Mutex, MutexGuard};
@@ -103,6 +113,11 @@ pub(super) struct Db<'c> {
 }
 
 impl Db<'_> {
+    /// Returns the same connection for one further statement of a transaction.
+    pub(super) fn again(&mut self) -> Db<'_> {
+        Db { connection: &mut *self.connection, path: self.path }
+    }
+
     /// Returns what turns an error of SQLite into the port's.
     pub(super) fn failed(&self) -> impl Fn(sqlx::Error) -> StoreError + use<> {
         let path = self.path.to_owned();
@@ -192,28 +207,64 @@ impl Store for SqliteStore {
         runs::open(self.reader().await?.db()?, project).await
     }
 
+    async fn open_runs_of(&self, project: &ProjectName, repository: &RepositoryKey) -> StoreResult<Vec<RunRow>> {
+        runs::open_of(self.reader().await?.db()?, project, repository).await
+    }
+
+    async fn name_repository(&self, project: &ProjectName, repository: &RepositoryKey) -> StoreResult<()> {
+        write!(self, |db| runs::name_repository(db, project, repository))
+    }
+
     async fn recent_runs(&self, project: Option<&ProjectName>, limit: u32) -> StoreResult<Vec<RunRow>> {
         runs::recent(self.reader().await?.db()?, project, limit).await
+    }
+
+    async fn usage_limit(&self, now: Timestamp) -> StoreResult<Option<Timestamp>> {
+        runs::usage_limit(self.reader().await?.db()?, now).await
     }
 
     async fn latest_run(&self, project: &ProjectName, issue: IssueNumber) -> StoreResult<Option<RunRow>> {
         runs::latest(self.reader().await?.db()?, project, issue).await
     }
 
+    async fn events_of_kind(&self, kind: &str, since: Option<Timestamp>) -> StoreResult<Vec<RecordedEvent>> {
+        journal::of_kind(self.reader().await?.db()?, kind, since).await
+    }
+
     async fn put_input(&self, run: &RunId, key: &str, kind: &str, body: &serde_json::Value) -> StoreResult<i64> {
         write!(self, |db| inputs::put(db, run, key, kind, body))
+    }
+
+    async fn run(&self, run: &RunId) -> StoreResult<Option<RunRow>> {
+        runs::of(self.reader().await?.db()?, run).await
     }
 
     async fn waiting_inputs(&self, run: &RunId) -> StoreResult<Vec<Input>> {
         inputs::waiting(self.reader().await?.db()?, run).await
     }
 
-    async fn unsent_notices(&self, limit: u32) -> StoreResult<Vec<Notice>> {
-        notices::unsent(self.reader().await?.db()?, limit).await
+    async fn drop_inputs(&self, run: &RunId, ids: &[i64]) -> StoreResult<()> {
+        write!(self, |db| inputs::drop_all(db, run, ids))
+    }
+
+    async fn put_notice(&self, notice: &Notice) -> StoreResult<()> {
+        write!(self, |db| notices::put(db, notice))
+    }
+
+    async fn unsent_notices(&self, project: Option<&ProjectName>, limit: u32) -> StoreResult<Vec<Notice>> {
+        notices::unsent(self.reader().await?.db()?, project, limit).await
     }
 
     async fn mark_notice_sent(&self, id: &EffectId) -> StoreResult<()> {
         write!(self, |db| notices::mark_sent(db, id))
+    }
+
+    async fn told_long_ago(&self, before: Timestamp) -> StoreResult<ToldLongAgo> {
+        told::long_ago(self.reader().await?.db()?, before).await
+    }
+
+    async fn forget_told(&self, runs: &[RunId], before: Timestamp) -> StoreResult<()> {
+        write!(self, |db| told::forget(db, runs, before))
     }
 
     async fn record_decisions(&self, decisions: &[DecisionRow]) -> StoreResult<()> {
@@ -229,12 +280,33 @@ impl Store for SqliteStore {
         decisions::newest(self.reader().await?.db()?, project, subject, limit).await
     }
 
+    async fn standing_decisions(&self, project: &ProjectName, code: &str) -> StoreResult<Vec<DecisionRow>> {
+        decisions::standing(self.reader().await?.db()?, project, code).await
+    }
+
     async fn mirrors(&self, project: &ProjectName) -> StoreResult<Vec<MirrorRow>> {
         mirrors::of_project(self.reader().await?.db()?, project).await
     }
 
     async fn set_mirror(&self, row: &MirrorRow) -> StoreResult<()> {
         write!(self, |db| mirrors::set(db, row))
+    }
+
+    async fn check(&self, repository: &RepositoryKey, head: &Sha, command: &str) -> StoreResult<Option<CheckRow>> {
+        checks::of(self.reader().await?.db()?, repository, head, command).await
+    }
+
+    async fn checks_of(
+        &self,
+        project: &ProjectName,
+        number: PullRequestNumber,
+        limit: u32,
+    ) -> StoreResult<Vec<CheckRow>> {
+        checks::of_pull_request(self.reader().await?.db()?, project, number, limit).await
+    }
+
+    async fn record_check(&self, row: &CheckRow) -> StoreResult<()> {
+        write!(self, |db| checks::record(db, row))
     }
 
     async fn beat(&self, row: &DriverRow) -> StoreResult<()> {
@@ -247,5 +319,94 @@ impl Store for SqliteStore {
 
     async fn remove_driver(&self, run: &RunId) -> StoreResult<()> {
         write!(self, |db| drivers::remove(db, run))
+    }
+}
+
+#[async_trait]
+impl Outbox for SqliteStore {
+    async fn queue(&self, messages: &[Outgoing]) -> StoreResult<()> {
+        write!(self, |db| async {
+            let mut db = db;
+            outbox::put_all(&mut db, messages).await
+        })
+    }
+
+    async fn due(
+        &self,
+        channel: Channel,
+        project: Option<&ProjectName>,
+        now: Timestamp,
+        limit: u32,
+    ) -> StoreResult<Vec<Waiting>> {
+        outbox::due(self.reader().await?.db()?, channel, project, now, limit).await
+    }
+
+    async fn crowded(&self, channel: Channel, most: u32) -> StoreResult<Vec<Waiting>> {
+        outbox::crowded(self.reader().await?.db()?, channel, most).await
+    }
+
+    async fn next_due(&self, channel: Channel) -> StoreResult<Option<Timestamp>> {
+        outbox::next_due(self.reader().await?.db()?, channel).await
+    }
+
+    async fn outbox_state(&self, channel: Channel) -> StoreResult<OutboxState> {
+        outbox::state(self.reader().await?.db()?, channel).await
+    }
+
+    async fn message_state(&self, channel: Channel, id: &str) -> StoreResult<Option<MessageState>> {
+        outbox::message_state(self.reader().await?.db()?, channel, id).await
+    }
+
+    async fn mark_sent(&self, position: i64, event: &str) -> StoreResult<()> {
+        write!(self, |db| async {
+            let mut db = db;
+            outbox::settle(&mut db, position, event, "").await
+        })
+    }
+
+    async fn put_off(&self, position: i64, until: Timestamp, error: &str) -> StoreResult<()> {
+        write!(self, |db| outbox::put_off(db, position, until, error))
+    }
+
+    async fn give_up(&self, position: i64, error: &str) -> StoreResult<()> {
+        write!(self, |db| async {
+            let mut db = db;
+            outbox::settle(&mut db, position, "", error).await
+        })
+    }
+
+    async fn fold(&self, positions: &[i64], into: &Outgoing) -> StoreResult<()> {
+        write!(self, |db| async {
+            let mut db = db;
+            outbox::fold(&mut db, positions, into).await
+        })
+    }
+
+    async fn thread(&self, run: &RunId) -> StoreResult<Option<Thread>> {
+        chat::thread(self.reader().await?.db()?, run).await
+    }
+
+    async fn set_thread(&self, thread: &Thread) -> StoreResult<()> {
+        write!(self, |db| chat::set_thread(db, thread))
+    }
+
+    async fn run_of(&self, room: &str, event: &str) -> StoreResult<Option<RunId>> {
+        chat::run_of(self.reader().await?.db()?, room, event).await
+    }
+
+    async fn input_of(&self, event: &str) -> StoreResult<Option<(RunId, serde_json::Value)>> {
+        inputs::by_key(self.reader().await?.db()?, event).await
+    }
+
+    async fn chat_position(&self, account: &str) -> StoreResult<Option<String>> {
+        chat::position(self.reader().await?.db()?, account).await
+    }
+
+    async fn take_reading(&self, reading: &Reading, at: Timestamp) -> StoreResult<()> {
+        write!(self, |db| chat::take(db, reading, at))
+    }
+
+    async fn unreadable(&self, account: &str) -> StoreResult<Vec<(String, String, Timestamp)>> {
+        chat::unreadable(self.reader().await?.db()?, account).await
     }
 }

@@ -145,6 +145,7 @@ impl Demo {
         let reviews = people.review(timeline.posted_reviews());
         let watch = async {
             while timeline.show_news().await? < usize::from(self.args.issues) {
+                timeline.look_at_mirror(&self.sample.mirror).await;
                 tokio::time::sleep(LOOK_PAUSE).await;
             }
             Ok::<(), Failure>(())
@@ -156,6 +157,7 @@ impl Demo {
             () = tokio::time::sleep(limit) => Err(Failure::outside(format!("not done within {} s", limit.as_secs()))),
         };
         timeline.clear();
+        timeline.look_at_mirror(&self.sample.mirror).await;
         if let Err(failure) = ended {
             self.printer.failure(&failure);
         }

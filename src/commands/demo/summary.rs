@@ -59,7 +59,7 @@ pub(super) async fn print(
     });
     printer.json(&json!({
         "outcome": outcome, "merged": merged, "wanted": wanted, "order": timeline.order,
-        "seconds": took.as_secs_f64(), "own_seconds": timeline.own_time.as_secs_f64(),
+        "seconds": took.as_secs_f64(), "own_seconds": timeline.own_time.as_secs_f64(), "mirrored_seconds": timeline.longest_to_mirror(),
         "main": on_forge, "mirror": in_mirror, "journal": demo.root.database(),
         "kept": demo.args.keep || !all, "exit": if all { Exit::Ok } else { Exit::Outside } as u8,
     }));

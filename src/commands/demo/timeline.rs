@@ -1,6 +1,6 @@
 //! The demo's timeline: every event of the journal as it comes, and where the time went.
 
-use super::people::Posted;
+use super::{people::Posted, sample};
 use crate::{
     commands::words,
     domain::{
@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -32,7 +33,17 @@ pub(super) struct Story {
     pub(super) claimed_at: Timestamp,
     pub(super) ended_at: Option<Timestamp>,
     pub(super) merged: bool,
+    /// When the merge was noticed, until the mirror is seen to have it; then how long that took.
+    pub(super) mirrored: Mirrored,
     last_at: Timestamp,
+}
+
+/// How far the mirror is with a merge.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Mirrored {
+    NotMerged,
+    Awaited { since: Timestamp },
+    After { seconds: f64 },
 }
 
 /// Follows the journal.
@@ -84,6 +95,25 @@ impl Timeline {
         Ok(self.stories.values().filter(|story| story.ended_at.is_some()).count())
     }
 
+    /// Looks whether the mirror has by now what was merged.
+    pub(super) async fn look_at_mirror(&mut self, mirror: &Path) {
+        for story in self.stories.values_mut() {
+            let (Mirrored::Awaited { since }, Some(commit)) = (story.mirrored, &story.commit) else { continue };
+            if sample::contains(mirror, commit).await {
+                story.mirrored = Mirrored::After { seconds: Timestamp::now().duration_since(since).as_secs_f64() };
+            }
+        }
+    }
+
+    /// Returns the longest time, in seconds, from a merge until the mirror had it; `None` when it never had one of them.
+    pub(super) fn longest_to_mirror(&self) -> Option<f64> {
+        let times = self.stories.values().map(|story| match story.mirrored {
+            Mirrored::After { seconds } => Some(seconds),
+            Mirrored::NotMerged | Mirrored::Awaited { .. } => None,
+        });
+        times.collect::<Option<Vec<f64>>>().map(|times| times.into_iter().fold(0.0, f64::max))
+    }
+
     /// Takes the live line away.
     pub(super) fn clear(&self) {
         self.printer.live("");
@@ -101,6 +131,7 @@ impl Timeline {
                 claimed_at: recorded.at,
                 ended_at: None,
                 merged: false,
+                mirrored: Mirrored::NotMerged,
                 last_at: recorded.at,
             };
             self.stories.insert(recorded.run.clone(), story);
@@ -114,6 +145,7 @@ impl Timeline {
                 story.pull_request = Some(*pull_request);
                 story.commit = commit.as_ref().map(ToString::to_string);
                 story.merged = true;
+                story.mirrored = Mirrored::Awaited { since: recorded.at };
             }
             Event::RunEnded => story.ended_at = Some(recorded.at),
             _ => {}

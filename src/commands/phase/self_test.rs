@@ -15,7 +15,7 @@ use crate::{
         phase::{Phase, PhaseText},
     },
     output::{Exit, Failure, Printer},
-    ports::session::{HookKind, Liveness, PromptLine, SessionName, SessionPlan, Sessions},
+    ports::session::{GuardPlan, HookKind, Liveness, PromptLine, SessionName, SessionPlan, Sessions},
 };
 use secrecy::SecretString;
 use serde_json::json;
@@ -144,6 +144,11 @@ impl Stage {
             ],
             push_token: SecretString::from(String::new()),
             remote_url: String::new(),
+            guard: GuardPlan {
+                branch: "phase-test".to_owned(),
+                primary_branch: "main".to_owned(),
+                ..GuardPlan::default()
+            },
         };
         let place = TmuxPlace { socket: "rig-phase-test".to_owned(), folder: Some(folder.join("tmux")) };
         let agent = ClaudeAgent { command: text(&rig), args: vec!["stand-in".to_owned()], model: None };

@@ -130,6 +130,7 @@ mod tests {
             state: *state,
             description: String::new(),
             target_url: String::new(),
+            changed_at: None,
         };
         shown.iter().map(status).collect()
     }

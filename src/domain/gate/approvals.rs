@@ -32,15 +32,26 @@ pub(super) fn approving_at_head(pull_request: &PullRequest, reviews: &[Review], 
     // A reviewer's later word takes an approval back even where the forge has ceased to count that reviewer.
     latest(reviews, |review| !review.reviewer.is(&pull_request.author))
         .into_iter()
-        .filter(|review| {
-            review.verdict == Verdict::Approved
-                && counts(review, pull_request, policy)
-                && !review.dismissed
-                && !review.stale
-                && review.commit.as_ref() == Some(&pull_request.head)
-        })
+        .filter(|review| approves_head(review, pull_request) && counts(review, pull_request, policy))
         .map(|review| review.reviewer.clone())
         .collect()
+}
+
+/// Returns everyone whose latest verdict approves the head, whether or not their word counts as an approval that is
+/// required: an owner of a file need not be a reviewer.
+pub(super) fn everyone_approving_at_head(pull_request: &PullRequest, reviews: &[Review]) -> Vec<Login> {
+    latest(reviews, |review| !review.reviewer.is(&pull_request.author))
+        .into_iter()
+        .filter(|review| approves_head(review, pull_request))
+        .map(|review| review.reviewer.clone())
+        .collect()
+}
+
+fn approves_head(review: &Review, pull_request: &PullRequest) -> bool {
+    review.verdict == Verdict::Approved
+        && !review.dismissed
+        && !review.stale
+        && review.commit.as_ref() == Some(&pull_request.head)
 }
 
 /// Returns whose request for changes stands, each once.

@@ -127,6 +127,7 @@ mod tests {
             body: String::new(),
             labels: labels.iter().map(|label| (*label).to_owned()).collect(),
             state: OpenOrClosed::Open,
+            is_pull_request: false,
             author: Login::new("ann").unwrap(),
             assignees: Vec::new(),
             created_at: jiff::Timestamp::UNIX_EPOCH,

@@ -1,22 +1,15 @@
 //! Why a candidate was or was not selected: a stable code for programs, words for people.
-//!
-//! | code | meaning |
-//! |---|---|
-//! | `selected` | a session is to be started now |
-//! | `open_run` | the journal has an open run for it |
-//! | `pull_request`, `closed` | no open issue |
-//! | `not_claimable_label` | a label makes it somebody else's, or marks it as blocked |
-//! | `in_progress_elsewhere` | another owner works on it |
-//! | `not_in_backlog` | it lacks the backlog label |
-//! | `self_dependency`, `dependency_cycle`, `dependency_unknown` | what it waits for can never come: a person must edit it |
-//! | `dependency_open` | what it waits for is open |
-//! | `unknown` | a fact could not be fetched |
-//! | `switched_off`, `memory_low` | nothing starts now |
-//! | `held_by_waiting_pull_request`, `no_free_slot` | the limit of work in progress is reached |
-//! | `not_reached` | candidates before it take the free slots |
+//! The codes are those of `domain::code`, where each is explained.
 
-use crate::domain::ids::{IssueNumber, PullRequestNumber};
+use crate::domain::{
+    code::Code,
+    ids::{IssueNumber, PullRequestNumber},
+};
+use jiff::Timestamp;
 use std::fmt::Display;
+
+/// Steps in which free memory is told.
+const MEMORY_STEP_MB: u64 = 256;
 
 /// The place of a candidate in the queue; earlier ones come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +44,10 @@ pub enum Reason {
         min_mb: u64,
     },
     HeldByWaitingPullRequest(Vec<PullRequestNumber>),
+    /// The agent's account has used up what it may use.
+    UsageLimit {
+        until: Timestamp,
+    },
     NoFreeSlot {
         taken: u32,
         max_agents: u32,
@@ -60,25 +57,26 @@ pub enum Reason {
 
 impl Reason {
     /// Returns the code, which stays the same across versions.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Selected(_) => "selected",
-            Self::OpenRun => "open_run",
-            Self::PullRequest => "pull_request",
-            Self::Closed => "closed",
-            Self::NotClaimableLabel(_) => "not_claimable_label",
-            Self::InProgressElsewhere(_) => "in_progress_elsewhere",
-            Self::NotInBacklog => "not_in_backlog",
-            Self::SelfDependency => "self_dependency",
-            Self::DependencyCycle(_) => "dependency_cycle",
-            Self::DependencyUnknown(_) => "dependency_unknown",
-            Self::DependencyOpen(_) => "dependency_open",
-            Self::Unknown(_) => "unknown",
-            Self::SwitchedOff => "switched_off",
-            Self::MemoryLow { .. } => "memory_low",
-            Self::HeldByWaitingPullRequest(_) => "held_by_waiting_pull_request",
-            Self::NoFreeSlot { .. } => "no_free_slot",
-            Self::NotReached => "not_reached",
+            Self::Selected(_) => Code::Selected,
+            Self::OpenRun => Code::OpenRun,
+            Self::PullRequest => Code::PullRequest,
+            Self::Closed => Code::Closed,
+            Self::NotClaimableLabel(_) => Code::NotClaimableLabel,
+            Self::InProgressElsewhere(_) => Code::InProgressElsewhere,
+            Self::NotInBacklog => Code::NotInBacklog,
+            Self::SelfDependency => Code::SelfDependency,
+            Self::DependencyCycle(_) => Code::DependencyCycle,
+            Self::DependencyUnknown(_) => Code::DependencyUnknown,
+            Self::DependencyOpen(_) => Code::DependencyOpen,
+            Self::Unknown(_) => Code::Unknown,
+            Self::SwitchedOff => Code::SwitchedOff,
+            Self::MemoryLow { .. } => Code::MemoryLow,
+            Self::HeldByWaitingPullRequest(_) => Code::HeldByWaitingPullRequest,
+            Self::NoFreeSlot { .. } => Code::NoFreeSlot,
+            Self::UsageLimit { .. } => Code::UsageLimit,
+            Self::NotReached => Code::NotReached,
         }
     }
 
@@ -105,12 +103,15 @@ impl Reason {
             Self::Unknown(why) => format!("not decided, because a fact is unknown: {why}"),
             Self::SwitchedOff => "the dev loop is switched off".into(),
             Self::MemoryLow { free_mb, min_mb } => {
-                format!("only {free_mb} MiB of memory are free, and a session needs {min_mb} MiB")
+                // In steps: a figure that differs at each tick would be a new decision each time.
+                let below = min_mb.min(&((free_mb / MEMORY_STEP_MB + 1) * MEMORY_STEP_MB)).to_owned();
+                format!("less than {below} MiB of memory are free, and a session needs {min_mb} MiB")
             }
             Self::HeldByWaitingPullRequest(waiting) => {
                 format!("held until {} has its CI result and review", listed(waiting, ", "))
             }
             Self::NoFreeSlot { taken, max_agents } => format!("{taken} of {max_agents} agents are at work"),
+            Self::UsageLimit { until } => format!("the agent's usage limit is reached, until {until:.0}"),
             Self::NotReached => "candidates before it take the free slots".into(),
         }
     }

@@ -13,8 +13,10 @@
 //!        fetch selection.asks into snapshot.issues and snapshot.links, failures as Known::Unknown }
 //! ```
 //!
-//! Each round asks for at most as many candidates as slots are free, and never again for what is in the snapshot, so the
-//! loop ends. What a round selects stays selected in later rounds.
+//! A round asks for the links of at most as many candidates as slots are free. Where one that would be taken still needs the
+//! states of its dependencies, those of the candidates behind it are asked for at once, more of them in each round: twenty
+//! issues that all wait cost two rounds, not twenty. Nothing is asked for again that is in the snapshot, so the loop ends.
+//! What a round selects stays selected in later rounds.
 
 use super::{
     Decision, QueueSnapshot, Reason, Tier,
@@ -22,6 +24,11 @@ use super::{
 };
 use crate::domain::ids::IssueNumber;
 use jiff::Timestamp;
+
+/// Candidates behind the free slots whose dependencies the first round asks for.
+const ASKED_AHEAD: usize = 8;
+/// The same of a later round at most: a queue in which thousands wait is read in steps.
+const MOST_ASKED_AHEAD: usize = 400;
 
 /// Facts that the selection still needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,12 +85,18 @@ pub fn select(snapshot: &QueueSnapshot) -> Selection {
 fn fill_slots(view: &View<'_>, queued: &[(Tier, Timestamp, IssueNumber)], asks: &mut Asks) -> Vec<Decision> {
     let capacity = capacity(view.snapshot);
     let mut free = capacity.as_ref().copied().unwrap_or(0);
+    let mut ahead = (ASKED_AHEAD + 2 * view.snapshot.issues.len()).min(MOST_ASKED_AHEAD);
     let mut decisions = Vec::new();
     for (tier, _, issue) in queued {
         let standing = view.standing(*issue);
         let reason = match (standing, &capacity) {
             (Standing::Waits(reason), _) => reason,
             (_, Err(standstill)) => standstill.clone(),
+            (Standing::NeedsIssues(numbers), Ok(_)) if free == 0 && ahead > 0 && !asks.issues.is_empty() => {
+                ahead -= 1;
+                asks.issues.extend(numbers);
+                Reason::NotReached
+            }
             (_, Ok(_)) if free == 0 => Reason::NotReached,
             (Standing::Ready, Ok(_)) => {
                 free -= 1;
@@ -110,6 +123,9 @@ fn capacity(snapshot: &QueueSnapshot) -> Result<u32, Reason> {
     let QueueSnapshot { max_agents, min_free_memory_mb: min_mb, .. } = *snapshot;
     if !*fact(&snapshot.switched_on)? {
         return Err(Reason::SwitchedOff);
+    }
+    if let Some(until) = snapshot.usage_limit {
+        return Err(Reason::UsageLimit { until });
     }
     let taken = *fact(&snapshot.slots_taken)?;
     let waiting = fact(&snapshot.waiting_pull_requests)?;

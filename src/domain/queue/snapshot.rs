@@ -6,6 +6,7 @@ use crate::domain::{
     issue::{DependencyLink, Issue},
     known::Known,
 };
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// Who holds an issue, by its claim comments, its assignees and the journal.
@@ -50,6 +51,8 @@ pub struct QueueSnapshot {
     pub labels: LabelNames,
     /// The dev loop and the project are both switched on.
     pub switched_on: Known<bool>,
+    /// The agent's account has used up what it may use, until then.
+    pub usage_limit: Option<Timestamp>,
     pub free_memory_mb: Known<u64>,
     pub min_free_memory_mb: u64,
     pub max_agents: u32,

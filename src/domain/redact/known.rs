@@ -2,7 +2,7 @@
 
 use super::MARKER;
 use regex::{NoExpand, Regex, RegexBuilder};
-use std::{borrow::Cow, fmt, fmt::Write};
+use std::{borrow::Cow, fmt, fmt::Write, ops::Range};
 
 /// Most memory that the compiled form of one secret may take; a longer one (a key file, say) is searched for only as it is.
 const COMPILED_LIMIT_BYTES: usize = 4 * 1024 * 1024;
@@ -29,6 +29,14 @@ impl KnownSecret {
         let forms = [escaped_forms(value), hex_form(value), base64_forms(value)].join("|");
         let pattern = RegexBuilder::new(&forms).size_limit(COMPILED_LIMIT_BYTES).build().ok();
         Self { value: value.to_owned(), pattern }
+    }
+
+    /// Returns where it stands in a text.
+    pub(super) fn places(&self, text: &str) -> Vec<Range<usize>> {
+        match &self.pattern {
+            Some(pattern) => pattern.find_iter(text).map(|found| found.range()).collect(),
+            None => text.match_indices(&self.value).map(|(at, found)| at..at + found.len()).collect(),
+        }
     }
 
     pub(super) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {

@@ -1,8 +1,8 @@
 //! The way from a branch to an accepted pull request: the branch, CI, reviews, conflicts.
 
 use super::{
-    Effect, End, Ignored, MessageKind, Session, Stage,
-    policy::{CI_BREAKS, CI_RETRY_SECS},
+    Effect, End, Heard, Ignored, MessageKind, Session, Stage,
+    policy::{CI_BREAKS, CI_RETRY_SECS, HELD_RETRY_SECS},
     step::{Mover, Taken},
 };
 use crate::domain::{
@@ -39,7 +39,7 @@ impl Mover {
             self.work();
             return Ok(());
         }
-        self.run.head = Some(local.clone());
+        self.take_head(local);
         if self.run.pull_request.is_none() {
             self.order(Effect::OpenPullRequest { head: local.clone() });
         } else {
@@ -50,11 +50,7 @@ impl Mover {
 
     /// Waits for CI at a commit, or goes on when it was green there already; what the agent has to hear comes first.
     pub(super) fn await_ci(&mut self, head: &Sha) {
-        if self.run.head.as_ref() != Some(head) {
-            self.run.used.merge_refusals = 0;
-            self.run.merge_not_before = None;
-        }
-        self.run.head = Some(head.clone());
+        self.take_head(head);
         self.run.interrupted = None;
         if self.owes_agent() {
             return self.hand_over();
@@ -68,12 +64,24 @@ impl Mover {
         }
     }
 
+    /// What the forge refused at one commit says nothing of another.
+    fn take_head(&mut self, head: &Sha) {
+        if self.run.head.as_ref() != Some(head) {
+            self.run.used.merge_refusals = 0;
+            self.run.merge_not_before = None;
+        }
+        self.run.head = Some(head.clone());
+    }
+
     pub(super) fn head_moved(&mut self, head: &Sha) -> Taken {
         if self.run.head.as_ref() == Some(head) {
             return Err(Ignored::Duplicate);
         }
         match self.run.stage {
-            Stage::AwaitingCi { .. } | Stage::AwaitingReview { .. } | Stage::Merging { .. } => self.await_ci(head),
+            Stage::AwaitingCi { .. }
+            | Stage::AwaitingReview { .. }
+            | Stage::Merging { .. }
+            | Stage::Rebasing { .. } => self.await_ci(head),
             // Somebody else than the agent has pushed: that is an answer, too.
             Stage::Escalated { .. } if !self.run.busy => self.await_ci(head),
             _ => return Err(Ignored::NotNow),
@@ -81,8 +89,11 @@ impl Mover {
         Ok(())
     }
 
-    pub(super) fn ci_finished(&mut self, head: &Sha, verdict: &CiVerdict) -> Taken {
-        if !matches!(&self.run.stage, Stage::AwaitingCi { head: awaited } if awaited == head) {
+    pub(super) fn ci_finished(&mut self, head: &Sha, verdict: &CiVerdict, is_asked_for: bool) -> Taken {
+        // While a person is asked CI is asked only where it is for that person to let it go on.
+        let escalated = matches!(self.run.stage, Stage::Escalated { .. });
+        let awaited = matches!(&self.run.stage, Stage::AwaitingCi { head: awaited } if awaited == head);
+        if !(awaited || escalated && is_asked_for) {
             return Err(Ignored::StaleHead);
         }
         match verdict {
@@ -101,6 +112,16 @@ impl Mover {
                 self.tell(MessageKind::CiFailed, prompts::ci_failed(head, steps));
                 self.work();
             }
+            CiVerdict::Held { why } => {
+                self.cancel(|effect| matches!(effect, Effect::RunCi { .. }));
+                if !escalated {
+                    self.escalate(format!(
+                        "CI goes on only by a person's hand: {why}; rig goes on by itself when CI does"
+                    ));
+                }
+                // Asked on and on: what the person does on the CI server is the answer.
+                self.ask_ci_after(head, HELD_RETRY_SECS);
+            }
             CiVerdict::Broken { why } => {
                 self.cancel(|effect| matches!(effect, Effect::RunCi { .. }));
                 self.run.used.ci_breaks += 1;
@@ -109,8 +130,7 @@ impl Mover {
                     return Ok(());
                 }
                 let pause = CI_RETRY_SECS << (self.run.used.ci_breaks - 1).min(6);
-                let not_before = self.at.checked_add(SignedDuration::from_secs(pause)).ok();
-                self.order(Effect::RunCi { head: head.clone(), not_before });
+                self.ask_ci_after(head, pause);
             }
         }
         Ok(())
@@ -125,7 +145,16 @@ impl Mover {
         if self.run.session == Session::Started {
             self.tell_later(MessageKind::CiPassed, prompts::ci_passed(head, self.run.pull_request), None);
         }
+        // While a person was asked, a review or an answer may have come that the agent has not heard.
+        if self.owes_agent() {
+            return self.hand_over();
+        }
         self.enter(Stage::AwaitingReview { head: head.clone() });
+    }
+
+    fn ask_ci_after(&mut self, head: &Sha, secs: i64) {
+        let not_before = self.at.checked_add(SignedDuration::from_secs(secs)).ok();
+        self.order(Effect::RunCi { head: head.clone(), not_before });
     }
 
     pub(super) fn ci_timed_out(&mut self) {
@@ -139,33 +168,48 @@ impl Mover {
         self.work();
     }
 
-    pub(super) fn review_received(
-        &mut self,
-        id: u64,
-        reviewer: &Login,
-        verdict: Verdict,
-        commit: Option<&Sha>,
-        text: &str,
-    ) -> Taken {
+    pub(super) fn review_received(&mut self, id: u64, reviewer: &Login, heard: Heard, text: &str) -> Taken {
         self.only_in(!self.run.stage.is_over())?;
         if !self.run.seen_reviews.insert(id) {
             return Err(Ignored::Duplicate);
         }
+        let Heard { verdict, commit, findings } = heard;
+        if verdict == Verdict::None {
+            return Err(Ignored::NotNow);
+        }
+        let about = commit.clone().or_else(|| self.run.head.clone());
+        let now = Heard { verdict, commit: about, findings };
+        let last = self.run.heard.get(&reviewer.as_str().to_ascii_lowercase()).cloned();
+        // The same verdict by another way, such as a marker comment beside the review: taken in, and told no second time.
+        if last.as_ref().is_some_and(|last| now.is_said_by(last)) {
+            if verdict == Verdict::Approved {
+                self.run.merge_not_before = None;
+            }
+            return Ok(());
+        }
+        self.run.heard.insert(reviewer.as_str().to_ascii_lowercase(), now.clone());
         match verdict {
-            Verdict::None => return Err(Ignored::NotNow),
             Verdict::Approved => {
                 self.run.merge_not_before = None;
                 self.notify(format!("{reviewer} approved"), false);
                 return Ok(());
             }
-            Verdict::ChangesRequested | Verdict::Comment => {}
+            Verdict::ChangesRequested | Verdict::Comment | Verdict::None => {}
         }
-        let message = prompts::review(reviewer, verdict, commit, self.run.head.as_ref(), text);
+        let message = prompts::review(reviewer, verdict, commit.as_ref(), self.run.head.as_ref(), text);
         self.run.used.reviews += 1;
         if self.run.used.reviews > self.run.policy.review_rounds {
             self.tell_later(MessageKind::Review, message, None);
             let rounds = self.run.policy.review_rounds;
             self.escalate(format!("{rounds} rounds of review did not converge"));
+            return Ok(());
+        }
+        if last.is_some_and(|last| now.repeats(&last)) {
+            self.tell_later(MessageKind::Review, message, None);
+            self.escalate(format!(
+                "{reviewer} finds again what the last review found, and nothing else: either the agent does not get it mended, or \
+                 the reviewer is wrong"
+            ));
             return Ok(());
         }
         self.notify(
@@ -178,7 +222,9 @@ impl Mover {
                 self.tell(MessageKind::Review, message);
                 self.work();
             }
-            Stage::Escalated { .. } | Stage::Merging { .. } => self.tell_later(MessageKind::Review, message, None),
+            Stage::Escalated { .. } | Stage::Merging { .. } | Stage::Rebasing { .. } => {
+                self.tell_later(MessageKind::Review, message, None);
+            }
             _ => self.tell(MessageKind::Review, message),
         }
         Ok(())
@@ -191,5 +237,21 @@ impl Mover {
         }
         self.tell(MessageKind::Conflict, prompts::conflict());
         self.work();
+    }
+}
+
+impl Heard {
+    /// Returns whether another review of the same reviewer has said all this of the same commit.
+    fn is_said_by(&self, last: &Heard) -> bool {
+        let says_no_more = match self.verdict {
+            Verdict::Approved => true,
+            _ => !self.findings.is_empty() && self.findings.is_subset(&last.findings),
+        };
+        self.verdict == last.verdict && self.commit == last.commit && says_no_more
+    }
+
+    /// Returns whether it finds, at another commit, only what the last round has found.
+    fn repeats(&self, last: &Heard) -> bool {
+        self.commit != last.commit && !self.findings.is_empty() && self.findings.is_subset(&last.findings)
     }
 }

@@ -1,5 +1,6 @@
 //! What a run orders from the outside. Every effect is safe to do twice; each says how. The order's id is the key.
 
+use super::policy::WhenBehind;
 use crate::domain::ids::{Attempt, PullRequestNumber, Sha};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Effect {
     /// Tells the forge of the claim and reads back whose it is. Twice: labels and assignees are sets, the comment has a marker.
     ConfirmClaim,
-    /// Looks for an open pull request of the issue, a merged one, and prior art; picks the branch. Reads only.
+    /// Looks for an open pull request of the issue and for prior art; picks the branch. A pull request that the run goes on with
+    /// is made to say that it closes the issue. Twice: what is said is not said again.
     SurveyPriorWork,
     /// Makes the worktree and starts a session. Twice: the attempt number is a fencing token; the same attempt starts once.
     StartSession { attempt: Attempt, resume: Option<Attempt> },
@@ -25,6 +27,9 @@ pub enum Effect {
     VerifyMerged,
     /// Judges once more and merges under the merge lock. Twice: it names the commit; "merged already" counts as merged.
     Merge { pull_request: PullRequestNumber, head: Sha },
+    /// Puts the branch onto the primary branch, or merges that into it, and pushes it with a lease on the old head. Twice: the
+    /// head on the forge is the truth; what was made for the old head is remembered, found there, and not made again.
+    Rebase { head: Sha, how: WhenBehind },
     /// Sets the issue's one state label. Twice: labels are a set, read back.
     SetState { state: IssueState },
     /// Writes on the issue. Twice: the comment carries the order's id in a hidden marker.
@@ -37,6 +42,9 @@ pub enum Effect {
     PushMirrors,
     /// Deletes the merged branch on the forge. Twice: gone is gone.
     DeleteBranch,
+    /// Looks whether the merge brought about all that it should, repairing once what rig can. Twice: everything that it
+    /// repairs is an act that is safe twice.
+    Audit { pull_request: PullRequestNumber },
     /// Ends the session. Twice: gone is gone.
     EndSession,
     /// Saves what only the worktree has, then removes it. Twice: gone is gone.
@@ -94,6 +102,7 @@ pub enum Lane {
     Delivery,
     Ci,
     Mirror,
+    Audit,
 }
 
 impl Effect {
@@ -103,12 +112,14 @@ impl Effect {
             | Effect::InspectBranch { .. }
             | Effect::Diagnose { .. }
             | Effect::EndSession
+            | Effect::Rebase { .. }
             | Effect::RemoveWorkspace
             // Behind the worktree's: what only the branch has is saved before it goes.
             | Effect::DeleteBranch => Lane::Session,
             Effect::Deliver { .. } => Lane::Delivery,
             Effect::RunCi { .. } => Lane::Ci,
             Effect::PushMirrors => Lane::Mirror,
+            Effect::Audit { .. } => Lane::Audit,
             Effect::ConfirmClaim
             | Effect::SurveyPriorWork
             | Effect::OpenPullRequest { .. }
@@ -133,6 +144,8 @@ impl Effect {
             Effect::RunCi { .. } => "get the verdict of CI",
             Effect::VerifyMerged => "see whether it is merged",
             Effect::Merge { .. } => "merge",
+            Effect::Rebase { .. } => "bring the branch up to date",
+            Effect::Audit { .. } => "look what the merge brought about",
             Effect::SetState { .. } => "set the issue's label",
             Effect::Comment { .. } => "comment on the issue",
             Effect::Diagnose { .. } => "write the diagnosis",

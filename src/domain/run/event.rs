@@ -7,9 +7,11 @@ use crate::domain::{
     ids::{Attempt, BranchName, EffectId, IssueNumber, Login, ProjectName, PullRequestNumber, Sha},
     phase::{Phase, PhaseReport},
     pull_request::Verdict,
+    usage::Usage,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Version of the format of an event's body.
 pub const EVENT_VERSION: u32 = 1;
@@ -43,6 +45,10 @@ pub enum Event {
     PolicyAdopted {
         policy: Policy,
     },
+    /// Claims of others stand on the issue, and it is not in progress: those up to this comment do not count.
+    EarlierClaimsDead {
+        up_to: u64,
+    },
     ClaimConfirmed,
     ClaimLost {
         to: String,
@@ -62,10 +68,19 @@ pub enum Event {
         attempt: Attempt,
         /// Messages that its first prompt contained.
         told: Vec<EffectId>,
+        /// Boot of the machine that it runs in; empty when unknown.
+        #[serde(default)]
+        boot: String,
+        /// What `copy_files` names and the checkout does not have.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        not_copied: Vec<String>,
     },
     SessionLost {
         attempt: Attempt,
         how: String,
+        /// The machine was restarted since the session began: nothing that the agent did.
+        #[serde(default)]
+        restarted: bool,
     },
     /// The agent took a prompt: the first of its session, or a message (then `completes` names it).
     PromptTaken {
@@ -87,9 +102,53 @@ pub enum Event {
     },
     TurnFailed {
         attempt: Attempt,
+        /// Kind of the error, as the agent's program names it.
         error: String,
         #[serde(default)]
         offset: u64,
+        /// What the program said of it.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        message: String,
+    },
+    /// The turn was cut off because the account has used up what it may use.
+    UsageLimited {
+        attempt: Attempt,
+        #[serde(default)]
+        offset: u64,
+        message: String,
+        /// When the limit is over; `None` when the message does not say so.
+        resets_at: Option<Timestamp>,
+    },
+    /// No session may start before this: another one has reached the usage limit.
+    UsagePaused {
+        until: Timestamp,
+    },
+    /// The screen has shown an idle agent for so long, although no hook told of the end of its turn: a person has broken
+    /// it off, or the hook was lost, or tasks in the background do not come to an end.
+    AgentFoundIdle {
+        attempt: Attempt,
+        secs: u64,
+    },
+    /// The agent's program has cut its own conversation short; its hook has put the protocol back.
+    ContextCompacted {
+        attempt: Attempt,
+        #[serde(default)]
+        offset: u64,
+    },
+    /// The guard refused the use of a tool, and has told the agent why.
+    ToolRefused {
+        attempt: Attempt,
+        #[serde(default)]
+        offset: u64,
+        /// The command or the file, bounded and without secrets.
+        what: String,
+        why: String,
+    },
+    /// The attempt has not taken its first prompt within its time: what its screen shows is no start that rig knows.
+    SessionNotReady {
+        attempt: Attempt,
+        /// What the screen says, bounded and without secrets.
+        screen: String,
     },
     /// No sign of life for as long as the configuration allows.
     AgentQuiet {
@@ -135,6 +194,9 @@ pub enum Event {
         verdict: Verdict,
         commit: Option<Sha>,
         text: String,
+        /// What it finds, as digests by which two reviews are compared. Absent in journals of before.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        findings: BTreeSet<String>,
     },
     GatePassed {
         head: Sha,
@@ -147,6 +209,20 @@ pub enum Event {
         head: Sha,
         why: MergeRefusal,
     },
+    /// rig has brought the branch up to date; the forge has the new head.
+    Rebased {
+        old: Sha,
+        new: Sha,
+    },
+    /// rig has left the branch as it is.
+    RebaseFailed {
+        head: Sha,
+        why: RebaseRefusal,
+    },
+    /// What the merge should have brought about, item by item.
+    MergeAudited {
+        findings: Vec<AuditFinding>,
+    },
     /// The agent said done, and the forge says not merged.
     NotMerged,
     PullRequestClosed {
@@ -158,8 +234,48 @@ pub enum Event {
         who: String,
         text: String,
     },
+    /// Who wrote a reply has written it anew. Counts while the agent has not taken it.
+    ReplyChanged {
+        id: String,
+        who: String,
+        text: String,
+    },
+    /// Who wrote a reply has deleted it. Counts while the agent has not taken it.
+    ReplyWithdrawn {
+        id: String,
+    },
+    /// Nothing keeps the pull request from its merge but that a person has to accept what it changes.
+    PersonWanted {
+        head: Sha,
+        files: Vec<String>,
+    },
+    /// A person accepted, at a commit, the change of what the gate rests on. Never a review.
+    HumanAccepted {
+        id: String,
+        who: String,
+        head: Sha,
+    },
+    /// A person wrote `approve` on the issue while nothing waited for it.
+    AcceptanceRefused {
+        id: String,
+        who: String,
+    },
     StopRequested {
         who: String,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    /// A person wants another attempt of a run that is open; what it has used up of its limits is forgiven.
+    RetryRequested {
+        id: String,
+        who: String,
+        /// Not the agent's old conversation but a new one.
+        fresh: bool,
+    },
+    /// What the agent's model has used since the beginning of each of its sessions; absolute counts.
+    UsageMeasured {
+        attempt: Attempt,
+        usage: Vec<Usage>,
     },
     TimePassed {
         timer: Timer,
@@ -181,10 +297,54 @@ pub enum MergeRefusal {
     NotReady { reasons: Vec<String> },
     /// The branch conflicts with the primary branch.
     Conflict,
+    /// The branch lacks commits of the primary branch, and the forge or the configuration wants them in.
+    Outdated { message: String },
     /// A rule of the forge that rig cannot satisfy.
     Protected { message: String },
     /// Still refused after several tries, for a reason that may pass.
     TryAgain { message: String },
+}
+
+impl MergeRefusal {
+    /// Returns the refusal in words, as a fragment.
+    pub fn words(&self) -> String {
+        match self {
+            Self::NotReady { reasons } => format!("the gate does not hold any more: {}", reasons.join("; ")),
+            Self::Conflict => "it conflicts with the primary branch".into(),
+            Self::Outdated { message } => format!("the branch is outdated: {message}"),
+            Self::Protected { message } => format!("a rule of the forge forbids it: {message}"),
+            Self::TryAgain { message } => format!("the forge did not merge it for now: {message}"),
+        }
+    }
+}
+
+/// Why rig did not bring a branch up to date.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "name")]
+pub enum RebaseRefusal {
+    /// It has everything of the primary branch already.
+    UpToDate,
+    /// git cannot do it without somebody's judgement.
+    Conflict { message: String },
+    /// The worktree has what the old head has not; moving it would put that at risk.
+    NotClean { message: String },
+    /// The forge does not take the push.
+    Refused { message: String },
+}
+
+/// One thing that a merge should have brought about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditFinding {
+    /// Stable name, such as `issue_closed`.
+    pub item: String,
+    pub holds: bool,
+    /// What was seen, for people.
+    pub words: String,
+}
+
+impl AuditFinding {
+    /// The item of mirrors: people are told of each by its own notice.
+    pub const MIRRORS: &'static str = "mirrors";
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -195,6 +355,7 @@ pub enum Timer {
     Review,
     Escalation,
     Stuck,
+    UsageLimit,
 }
 
 impl Event {
@@ -203,6 +364,7 @@ impl Event {
         match self {
             Event::IssueClaimed { .. } => "IssueClaimed",
             Event::PolicyAdopted { .. } => "PolicyAdopted",
+            Event::EarlierClaimsDead { .. } => "EarlierClaimsDead",
             Event::ClaimConfirmed => "ClaimConfirmed",
             Event::ClaimLost { .. } => "ClaimLost",
             Event::PriorWorkSurveyed { .. } => "PriorWorkSurveyed",
@@ -212,6 +374,12 @@ impl Event {
             Event::DeliveryFailed { .. } => "DeliveryFailed",
             Event::TurnEnded { .. } => "TurnEnded",
             Event::TurnFailed { .. } => "TurnFailed",
+            Event::UsageLimited { .. } => "UsageLimited",
+            Event::UsagePaused { .. } => "UsagePaused",
+            Event::AgentFoundIdle { .. } => "AgentFoundIdle",
+            Event::ContextCompacted { .. } => "ContextCompacted",
+            Event::ToolRefused { .. } => "ToolRefused",
+            Event::SessionNotReady { .. } => "SessionNotReady",
             Event::AgentQuiet { .. } => "AgentQuiet",
             Event::PhaseReported { .. } => "PhaseReported",
             Event::PhaseMalformed { .. } => "PhaseMalformed",
@@ -223,11 +391,21 @@ impl Event {
             Event::GatePassed { .. } => "GatePassed",
             Event::Merged { .. } => "Merged",
             Event::MergeRefused { .. } => "MergeRefused",
+            Event::Rebased { .. } => "Rebased",
+            Event::RebaseFailed { .. } => "RebaseFailed",
+            Event::MergeAudited { .. } => "MergeAudited",
             Event::NotMerged => "NotMerged",
             Event::PullRequestClosed { .. } => "PullRequestClosed",
             Event::IssueClosed => "IssueClosed",
             Event::HumanReplied { .. } => "HumanReplied",
+            Event::ReplyChanged { .. } => "ReplyChanged",
+            Event::ReplyWithdrawn { .. } => "ReplyWithdrawn",
+            Event::PersonWanted { .. } => "PersonWanted",
+            Event::HumanAccepted { .. } => "HumanAccepted",
+            Event::AcceptanceRefused { .. } => "AcceptanceRefused",
             Event::StopRequested { .. } => "StopRequested",
+            Event::RetryRequested { .. } => "RetryRequested",
+            Event::UsageMeasured { .. } => "UsageMeasured",
             Event::TimePassed { .. } => "TimePassed",
             Event::EffectDone => "EffectDone",
             Event::EffectFailed { .. } => "EffectFailed",

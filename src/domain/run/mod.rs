@@ -3,17 +3,23 @@
 //! judgement of the world that is not in an event.
 
 mod acceptance;
+mod accepted;
 pub mod effect;
 pub mod event;
 mod finish;
 pub mod policy;
+mod rebase;
+mod settled;
 pub mod stage;
 mod step;
+mod turns;
 mod work;
 
+pub use accepted::PersonWanted;
 pub use effect::{Effect, IssueState, Lane, Message, MessageKind};
-pub use event::{Event, Fact, MergeRefusal, Timer};
-pub use policy::Policy;
+pub use event::{AuditFinding, Event, Fact, MergeRefusal, RebaseRefusal, Timer};
+pub use policy::{Policy, WhenBehind};
+pub use settled::settled_since;
 pub use stage::{End, Refusal, Stage};
 pub use step::{Ignored, Step, begin, fold, step};
 
@@ -51,8 +57,23 @@ pub struct Used {
     pub ci_timeouts: u32,
     pub merge_refusals: u32,
     pub turn_failures: u32,
+    /// Usage limits in a row, without a turn between them that came to its end.
+    pub usage_limits: u32,
+    /// Sessions that a restart of the machine has ended, in a row.
+    pub restarts: u32,
+    /// Uses of tools that the guard refused, as many as are told of.
+    pub tool_refusals: u32,
     /// Time that the agent was watched at work.
     pub agent_ms: u64,
+}
+
+/// A review, as far as the next one of the same reviewer is compared with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Heard {
+    pub verdict: super::pull_request::Verdict,
+    /// The commit that it is about; the branch's head where it names none.
+    pub commit: Option<Sha>,
+    pub findings: BTreeSet<String>,
 }
 
 /// The fold of a run's journal.
@@ -81,9 +102,13 @@ pub struct Run {
     pub resume_unproven: bool,
     /// Resuming failed once in this run: every further attempt starts afresh.
     pub resume_failed: bool,
+    /// The present attempt has taken its first prompt.
+    pub prompted: bool,
     pub branch: Option<BranchName>,
     pub pull_request: Option<PullRequestNumber>,
     pub prior: Vec<PullRequestNumber>,
+    /// Claims of others up to this comment were dead when the run's own began.
+    pub claims_dead_up_to: u64,
     /// Last head of the branch on the forge that the run knows of.
     pub head: Option<Sha>,
     /// Commit that CI was green at.
@@ -94,6 +119,14 @@ pub struct Run {
     pub phase_in_turn: bool,
     /// The agent is in a turn, by its own hooks.
     pub busy: bool,
+    /// The turn has ended but for tasks in the background, which will wake the agent.
+    pub background: bool,
+    /// A person is at the agent's terminal: nothing is typed before this.
+    pub hands_off_until: Option<Timestamp>,
+    /// The agent's account has used up what it may use, until then.
+    pub usage_limit: Option<Timestamp>,
+    /// Boot of the machine that the present session began in; empty when unknown.
+    pub boot: String,
     pub last_phase: Option<super::phase::PhaseReport>,
     pub used: Used,
     /// Orders without an answer: the outbox.
@@ -102,7 +135,11 @@ pub struct Run {
     pub unfinished: Vec<(EffectId, Message)>,
     pub seen_sightings: BTreeSet<String>,
     pub seen_reviews: BTreeSet<u64>,
+    /// The last review of each reviewer that the run has taken in, by the reviewer's name in small letters.
+    pub heard: BTreeMap<String, Heard>,
     pub seen_replies: BTreeSet<String>,
+    /// Messages that are replies of people, with the replies' ids.
+    pub replies: BTreeMap<EffectId, String>,
     /// Bytes of the hooks file that the journal has taken in.
     pub hooks_offset: u64,
     /// Since when the present head waits for its review; merges that are refused do not renew it.
@@ -111,8 +148,16 @@ pub struct Run {
     pub merge_not_before: Option<Timestamp>,
     /// The escalation that a merge interrupted; it stands again when the merge is refused.
     pub interrupted: Option<(Stage, Timestamp)>,
+    /// rig has moved the branch from the first commit to the second since the agent was last told anything.
+    pub moved: Option<(Sha, Sha)>,
+    /// A change of what the gate rests on, at the head that people were asked about.
+    pub person_wanted: Option<PersonWanted>,
+    /// What people have accepted, by their word to rig.
+    pub accepted: Vec<super::gate::Acceptance>,
     /// Reasons of earlier escalations of this run, for the prompt of a new attempt.
     pub escalations: Vec<String>,
+    /// What the agent's model has used in this run.
+    pub usage: Vec<super::usage::Usage>,
 }
 
 /// When a timer is due.
@@ -136,7 +181,12 @@ impl Run {
             Due::At(since.checked_add(span).unwrap_or(Timestamp::MAX))
         };
         let wall = |secs: u64| wall_from(self.since, secs);
-        match &self.stage {
+        let limit = self.usage_limit.filter(|_| !self.stage.is_over()).map(|until| (Timer::UsageLimit, Due::At(until)));
+        // Nothing can come of these two before the limit is over.
+        if let (Some(limit), Stage::Working | Stage::Starting) = (limit, &self.stage) {
+            return vec![limit];
+        }
+        let mut deadlines = match &self.stage {
             Stage::Working => vec![(Timer::AgentTotal, watched(policy.agent_timeout_secs, self.used.agent_ms))],
             Stage::AwaitingCi { .. } => {
                 vec![(Timer::Ci, watched(policy.ci_timeout_secs + policy::CI_SLACK_SECS, self.stage_ms))]
@@ -158,12 +208,22 @@ impl Run {
             | Stage::Starting
             | Stage::Inspecting { .. }
             | Stage::Merging { .. }
+            | Stage::Rebasing { .. }
             | Stage::Finishing { .. } => {
                 let limit = if self.stuck_told { policy::GIVE_UP_SECS } else { policy::STUCK_SECS };
                 vec![(Timer::Stuck, watched(limit, self.stage_ms))]
             }
             Stage::Ended { .. } => Vec::new(),
-        }
+        };
+        deadlines.extend(limit);
+        deadlines
+    }
+
+    /// Returns whether the run counts towards the project's limit of agents. The look at what a merge brought about does not.
+    pub fn holds_slot(&self) -> bool {
+        let holds_nothing_up = |effect: &Effect| matches!(effect, Effect::Audit { .. } | Effect::PushMirrors);
+        let only_looks = !self.pending.is_empty() && self.pending.values().all(holds_nothing_up);
+        self.stage.holds_slot() && !(matches!(self.stage, Stage::Finishing { .. }) && only_looks)
     }
 
     /// Returns the pending messages to the agent in the order of their making.
@@ -172,6 +232,11 @@ impl Run {
             Effect::Deliver { message, .. } => Some((id, message)),
             _ => None,
         })
+    }
+
+    /// Returns the ids of the replies that the agent has taken and works on.
+    pub fn replies_taken(&self) -> impl Iterator<Item = &str> {
+        self.unfinished.iter().filter_map(|(id, _)| self.replies.get(id)).map(String::as_str)
     }
 
     /// Returns whether some pending order matches.

@@ -29,6 +29,10 @@ pub enum Stage {
     Merging {
         head: Sha,
     },
+    /// The branch at this commit is being brought up to date with the primary branch.
+    Rebasing {
+        head: Sha,
+    },
     /// A human was asked; the run gives up its slot meanwhile.
     Escalated {
         why: String,
@@ -121,6 +125,7 @@ impl Stage {
             Stage::AwaitingCi { .. } => "awaiting_ci",
             Stage::AwaitingReview { .. } => "awaiting_review",
             Stage::Merging { .. } => "merging",
+            Stage::Rebasing { .. } => "rebasing",
             Stage::Escalated { .. } => "escalated",
             Stage::Finishing { .. } => "finishing",
             Stage::Ended { end } => end.name(),
@@ -138,6 +143,7 @@ impl Stage {
             Stage::AwaitingCi { head } => format!("CI at {}", head.short()),
             Stage::AwaitingReview { head } => format!("approval of {}", head.short()),
             Stage::Merging { head } => format!("the merge of {}", head.short()),
+            Stage::Rebasing { head } => format!("{} to be brought up to date", head.short()),
             Stage::Escalated { why, .. } => format!("a human: {why}"),
             Stage::Finishing { end } => format!("tidying up ({})", end.name()),
             Stage::Ended { .. } => "nothing".into(),

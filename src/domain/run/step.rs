@@ -1,10 +1,13 @@
 //! The state machine: one event moves a run, or is ignored for a reason. Total: there is no event that it cannot take.
 
 use super::{
-    Effect, End, Event, Fact, IssueState, MergeRefusal, Policy, Run, Session, Stage, Timer, Used,
+    Effect, End, Event, Fact, Heard, IssueState, MergeRefusal, Policy, Run, Session, Stage, Timer, Used,
     policy::{MERGE_REFUSALS, MERGE_RETRY_MOST_SECS, MERGE_RETRY_SECS, STUCK_SECS},
 };
-use crate::domain::ids::{Attempt, EffectId, RunId, Seq, Sha};
+use crate::domain::{
+    ids::{Attempt, EffectId, RunId, Seq, Sha},
+    usage,
+};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,26 +60,38 @@ pub fn begin(id: &RunId, fact: &Fact) -> Option<(Run, Vec<(EffectId, Effect)>)> 
         agent_session: *first_attempt,
         resume_unproven: false,
         resume_failed: false,
+        prompted: false,
         branch: None,
         pull_request: None,
         prior: Vec::new(),
+        claims_dead_up_to: 0,
         head: None,
         green_at: None,
         red_at: None,
         phase_in_turn: false,
         busy: false,
+        background: false,
+        hands_off_until: None,
+        usage_limit: None,
+        boot: String::new(),
         last_phase: None,
         used: Used::default(),
         pending: BTreeMap::new(),
         unfinished: Vec::new(),
         seen_sightings: BTreeSet::new(),
         seen_reviews: BTreeSet::new(),
+        heard: BTreeMap::new(),
         seen_replies: BTreeSet::new(),
+        replies: BTreeMap::new(),
         hooks_offset: 0,
         review_since: None,
         merge_not_before: None,
         interrupted: None,
+        moved: None,
+        person_wanted: None,
+        accepted: Vec::new(),
         escalations: Vec::new(),
+        usage: Vec::new(),
     };
     let mut mover = Mover { run, at: fact.at, orders: Vec::new(), answered: None };
     mover.order(Effect::ConfirmClaim);
@@ -127,7 +142,7 @@ impl Mover {
         let at = fact.at.max(run.changed_at);
         run.changed_at = at;
         run.stage_ms = run.stage_ms.saturating_add(fact.observed_ms);
-        if matches!(run.stage, Stage::Working) {
+        if matches!(run.stage, Stage::Working) && run.usage_limit.is_none() {
             run.used.agent_ms = run.used.agent_ms.saturating_add(fact.observed_ms);
         }
         let answered = fact.completes.as_ref().and_then(|id| run.pending.remove(id));
@@ -139,6 +154,7 @@ impl Mover {
         match event {
             Event::IssueClaimed { .. } => Err(Ignored::Duplicate),
             Event::PolicyAdopted { policy } => self.adopt_policy(policy),
+            Event::EarlierClaimsDead { up_to } => self.earlier_claims_dead(*up_to),
             Event::ClaimConfirmed => self.claim_confirmed(),
             Event::ClaimLost { to } => self.claim_lost(to),
             Event::PriorWorkSurveyed { branch, adopted, head, prior, ci_fixes_spent } => {
@@ -155,23 +171,42 @@ impl Mover {
                 }
                 Ok(())
             }
-            Event::SessionStarted { attempt, told } => self.session_started(*attempt, told),
-            Event::SessionLost { attempt, how } => self.session_lost(*attempt, how),
+            Event::SessionStarted { attempt, told, boot, not_copied: _ } => self.session_started(*attempt, told, boot),
+            Event::SessionLost { attempt, how, restarted } => self.session_lost(*attempt, how, *restarted),
             Event::PromptTaken { attempt, offset } => self.prompt_taken(*attempt, *offset, completes),
             Event::DeliveryFailed { attempt, why } => {
                 self.present(*attempt)?;
                 self.only_in(!self.run.stage.is_over())?;
                 // Nobody is to be told anything before a person has answered or the merge is through.
-                self.only_in(!matches!(self.run.stage, Stage::Escalated { .. } | Stage::Merging { .. }))?;
+                let waits =
+                    matches!(self.run.stage, Stage::Escalated { .. } | Stage::Merging { .. } | Stage::Rebasing { .. });
+                self.only_in(!waits)?;
                 self.strike(&format!("a message could not be brought to the agent: {why}"), true);
                 Ok(())
             }
             Event::TurnEnded { attempt, offset, background_tasks } => {
                 self.turn_ended(*attempt, *offset, *background_tasks)
             }
-            Event::TurnFailed { attempt, error, offset } => self.turn_failed(*attempt, error, *offset),
+            Event::TurnFailed { attempt, error, offset, message } => {
+                self.turn_failed(*attempt, error, message, *offset)
+            }
+            Event::UsageLimited { attempt, offset, message: _, resets_at } => {
+                self.usage_limited(*attempt, *offset, *resets_at)
+            }
+            Event::UsagePaused { until } => self.usage_paused(*until),
+            Event::AgentFoundIdle { attempt, secs } => self.found_idle(*attempt, *secs),
+            Event::ContextCompacted { attempt, offset } => {
+                self.present(*attempt)?;
+                self.read_to(*offset)
+            }
+            Event::ToolRefused { attempt, offset, what: _, why: _ } => self.tool_refused(*attempt, *offset),
+            Event::SessionNotReady { attempt, screen } => self.session_not_ready(*attempt, screen),
             Event::AgentQuiet { attempt, secs } => {
                 self.present(*attempt)?;
+                // Nothing is expected of it while it waits for a limit to end or for the person at its terminal.
+                self.only_in(
+                    self.run.usage_limit.is_none() && self.run.hands_off_until.is_none_or(|until| until <= self.at),
+                )?;
                 self.only_in(matches!(self.run.stage, Stage::Working))?;
                 self.strike(&format!("the agent gave no sign of life for {} minutes", secs / 60), true);
                 Ok(())
@@ -191,9 +226,10 @@ impl Mover {
                 Ok(())
             }
             Event::HeadMoved { head } => self.head_moved(head),
-            Event::CiFinished { head, verdict } => self.ci_finished(head, verdict),
-            Event::ReviewReceived { id, reviewer, verdict, commit, text } => {
-                self.review_received(*id, reviewer, *verdict, commit.as_ref(), text)
+            Event::CiFinished { head, verdict } => self.ci_finished(head, verdict, completes.is_some()),
+            Event::ReviewReceived { id, reviewer, verdict, commit, text, findings } => {
+                let heard = Heard { verdict: *verdict, commit: commit.clone(), findings: findings.clone() };
+                self.review_received(*id, reviewer, heard, text)
             }
             Event::GatePassed { head } => self.gate_passed(head),
             Event::Merged { pull_request, commit } => {
@@ -203,6 +239,9 @@ impl Mover {
                 Ok(())
             }
             Event::MergeRefused { head, why } => self.merge_refused(head, why),
+            Event::Rebased { old, new } => self.rebased(old, new),
+            Event::RebaseFailed { head, why } => self.rebase_failed(head, why),
+            Event::MergeAudited { findings } => self.merge_audited(findings),
             Event::NotMerged => self.not_merged(),
             Event::PullRequestClosed { pull_request } => {
                 self.only_in(!self.run.stage.is_over() && self.run.pull_request == Some(*pull_request))?;
@@ -215,11 +254,17 @@ impl Mover {
                 Ok(())
             }
             Event::HumanReplied { id, who, text } => self.human_replied(id, who, text),
-            Event::StopRequested { who } => {
-                self.only_in(!self.run.stage.is_over())?;
-                self.finish(End::GivenBack { why: format!("{who} stopped it") });
-                Ok(())
-            }
+            Event::ReplyChanged { id, who, text } => self.reply_changed(id, who, text),
+            Event::ReplyWithdrawn { id } => self.reply_withdrawn(id),
+            Event::PersonWanted { head, files } => self.person_wanted(head, files),
+            Event::HumanAccepted { id, who, head } => self.human_accepted(id, who, head),
+            Event::AcceptanceRefused { id, who } => self.acceptance_refused(id, who),
+            Event::StopRequested { who, reason } => self.stop_requested(who, reason),
+            Event::RetryRequested { id, who, fresh } => self.retry_requested(id, who, *fresh),
+            Event::UsageMeasured { usage, .. } => match usage::take_in(&mut self.run.usage, usage) {
+                true => Ok(()),
+                false => Err(Ignored::Duplicate),
+            },
             Event::TimePassed { timer } => self.time_passed(*timer),
             Event::EffectDone => completes.map(|_| ()).ok_or(Ignored::NotOrdered),
             Event::EffectFailed { error } => self.effect_failed(error, completes),
@@ -232,6 +277,16 @@ impl Mover {
             return Err(Ignored::Duplicate);
         }
         self.run.policy = policy.clone();
+        Ok(())
+    }
+
+    /// The claim itself is still to be confirmed.
+    fn earlier_claims_dead(&mut self, up_to: u64) -> Taken {
+        self.only_in(matches!(self.run.stage, Stage::Claiming))?;
+        if up_to <= self.run.claims_dead_up_to {
+            return Err(Ignored::Duplicate);
+        }
+        self.run.claims_dead_up_to = up_to;
         Ok(())
     }
 
@@ -277,8 +332,9 @@ impl Mover {
         let interrupted = self.run.interrupted.take();
         match why {
             MergeRefusal::Conflict => self.ask_for_rebase(),
+            MergeRefusal::Outdated { message } => self.bring_up_to_date(head, message, interrupted),
             MergeRefusal::Protected { message } => {
-                self.escalate(format!("the forge does not let rig merge: {message}"));
+                self.escalate_unless_known(format!("the forge does not let rig merge: {message}"), interrupted);
             }
             MergeRefusal::TryAgain { .. } if self.run.used.merge_refusals > MERGE_REFUSALS => {
                 self.escalate("the forge refuses the merge again and again".into());
@@ -323,6 +379,7 @@ impl Mover {
             Timer::Ci => self.ci_timed_out(),
             Timer::Review => self.escalate("the pull request waits for its review too long".into()),
             Timer::Escalation => self.escalation_due(),
+            Timer::UsageLimit => self.usage_limit_over(),
             Timer::Stuck if self.run.stuck_told => self.give_up(),
             Timer::Stuck => {
                 self.run.stuck_told = true;
@@ -392,11 +449,12 @@ impl Mover {
             Effect::InspectBranch { .. } | Effect::OpenPullRequest { .. } => !matches!(stage, Stage::Inspecting { .. }),
             Effect::RunCi { head, .. } => !matches!(&stage, Stage::AwaitingCi { head: awaited } if awaited == head),
             Effect::Merge { head, .. } => !matches!(&stage, Stage::Merging { head: judged } if judged == head),
+            Effect::Rebase { head, .. } => !matches!(&stage, Stage::Rebasing { head: wanted } if wanted == head),
             _ => false,
         });
         match &stage {
             Stage::AwaitingReview { .. } => self.run.review_since = self.run.review_since.or(Some(self.at)),
-            Stage::Merging { .. } | Stage::Escalated { .. } => {}
+            Stage::Merging { .. } | Stage::Rebasing { .. } | Stage::Escalated { .. } => {}
             _ => self.run.review_since = None,
         }
         self.run.stage = stage;

@@ -2,7 +2,7 @@
 
 use super::{
     Effect, End, Ignored, Message, MessageKind, Refusal, Session, Stage,
-    policy::{STRIKES, TURN_FAILURES},
+    policy::{REFUSALS_TOLD, RESTARTS, STRIKES, TURN_FAILURES},
     step::{Mover, Taken},
 };
 use crate::domain::{
@@ -39,6 +39,7 @@ impl Mover {
 
     /// Orders a message without starting a session for it.
     pub(super) fn tell_later(&mut self, kind: MessageKind, text: String, not_before: Option<Timestamp>) {
+        let text = self.with_news_of_branch(text);
         self.order(Effect::Deliver { message: Message { kind, text }, not_before });
     }
 
@@ -61,19 +62,23 @@ impl Mover {
         }
         self.run.session = Session::Starting;
         self.run.resume_unproven = resume.is_some();
+        self.run.prompted = false;
         self.run.busy = false;
+        self.run.background = false;
+        self.run.hands_off_until = None;
         self.run.phase_in_turn = false;
         self.run.used.nudges = 0;
         self.enter(Stage::Starting);
         self.order(Effect::StartSession { attempt: self.run.attempt, resume });
     }
 
-    pub(super) fn session_started(&mut self, attempt: Attempt, told: &[EffectId]) -> Taken {
+    pub(super) fn session_started(&mut self, attempt: Attempt, told: &[EffectId], boot: &str) -> Taken {
         if attempt != self.run.attempt || self.run.session != Session::Starting {
             return Err(Ignored::StaleAttempt);
         }
         self.cancel(|effect| matches!(effect, Effect::StartSession { .. }));
         self.run.session = Session::Started;
+        self.run.boot = boot.to_owned();
         self.run.busy = true;
         for id in told {
             if let Some(Effect::Deliver { message, .. }) = self.run.pending.remove(id) {
@@ -86,12 +91,22 @@ impl Mover {
         Ok(())
     }
 
-    pub(super) fn session_lost(&mut self, attempt: Attempt, how: &str) -> Taken {
+    pub(super) fn session_lost(&mut self, attempt: Attempt, how: &str, restarted: bool) -> Taken {
         self.present(attempt)?;
         self.only_in(!self.run.stage.is_over())?;
         self.run.session = Session::Absent;
         self.run.busy = false;
+        self.run.background = false;
+        self.run.hands_off_until = None;
+        if restarted {
+            self.run.used.restarts += 1;
+        }
         match self.run.stage {
+            // Nothing that the agent did: it goes on where it was, and a resume that was cut off is tried again.
+            Stage::Working | Stage::Starting if restarted && self.run.used.restarts <= RESTARTS => {
+                self.notify("the machine was restarted; the session is brought back".into(), false);
+                self.start_session(false);
+            }
             Stage::Working | Stage::Starting if self.run.resume_unproven => {
                 self.run.resume_failed = true;
                 self.start_session(true);
@@ -108,7 +123,9 @@ impl Mover {
                     matches!(effect, Effect::Deliver { message: Message { kind: MessageKind::CiPassed, .. }, .. })
                 });
                 // Who waits for a person or for the merge decides afterwards.
-                if self.owes_agent() && !matches!(self.run.stage, Stage::Escalated { .. } | Stage::Merging { .. }) {
+                let waits =
+                    matches!(self.run.stage, Stage::Escalated { .. } | Stage::Merging { .. } | Stage::Rebasing { .. });
+                if self.owes_agent() && !waits {
                     self.start_session(false);
                 }
             }
@@ -132,8 +149,16 @@ impl Mover {
         self.present(attempt)?;
         self.read_to(offset)?;
         self.run.busy = true;
+        self.run.background = false;
+        self.run.hands_off_until = None;
+        self.run.usage_limit = None;
         self.run.phase_in_turn = false;
         self.run.resume_unproven = false;
+        self.run.prompted = true;
+        if completes.is_none() {
+            // Somebody has typed something: the agent is at work again without being told to.
+            self.cancel(is_nudge_order);
+        }
         let mut is_nudge = false;
         if let (Some(id), Some(Effect::Deliver { message, .. })) = (completes, self.answered.take()) {
             is_nudge = message.kind == MessageKind::Nudge;
@@ -145,15 +170,45 @@ impl Mover {
         Ok(())
     }
 
+    /// The agent knows it already and goes on by itself; people read it. One that runs against the guard without end does
+    /// not fill the journal.
+    pub(super) fn tool_refused(&mut self, attempt: Attempt, offset: u64) -> Taken {
+        self.present(attempt)?;
+        self.only_in(self.run.used.tool_refusals < REFUSALS_TOLD)?;
+        self.read_to(offset)?;
+        self.run.used.tool_refusals += 1;
+        Ok(())
+    }
+
+    /// A start that rig does not know is never answered with a key press: another attempt may come through, and after that
+    /// a person sees what the screen says.
+    pub(super) fn session_not_ready(&mut self, attempt: Attempt, screen: &str) -> Taken {
+        self.present(attempt)?;
+        self.only_in(matches!(self.run.stage, Stage::Working) && !self.run.prompted)?;
+        self.strike(&prompts::not_ready(screen), true);
+        Ok(())
+    }
+
     pub(super) fn turn_ended(&mut self, attempt: Attempt, offset: u64, background_tasks: u32) -> Taken {
         self.present(attempt)?;
         self.read_to(offset)?;
+        self.run.prompted = true;
         if background_tasks > 0 {
+            self.run.background = true;
             return Ok(());
         }
-        self.run.busy = false;
-        self.run.unfinished.clear();
         self.run.used.turn_failures = 0;
+        self.run.used.usage_limits = 0;
+        self.run.used.restarts = 0;
+        self.turn_is_over();
+        Ok(())
+    }
+
+    /// Nothing more comes of the turn. Without a phase, and without a message that waits, the agent is reminded.
+    pub(super) fn turn_is_over(&mut self) {
+        self.run.busy = false;
+        self.run.background = false;
+        self.run.unfinished.clear();
         let silent =
             matches!(self.run.stage, Stage::Working) && !self.run.phase_in_turn && self.run.messages().next().is_none();
         if silent && self.run.used.nudges < self.run.policy.nudges {
@@ -162,17 +217,22 @@ impl Mover {
         } else if silent {
             self.strike("the agent stopped without a phase, reminders included", true);
         }
-        Ok(())
     }
 
-    pub(super) fn turn_failed(&mut self, attempt: Attempt, error: &str, offset: u64) -> Taken {
+    pub(super) fn turn_failed(&mut self, attempt: Attempt, error: &str, message: &str, offset: u64) -> Taken {
         self.present(attempt)?;
         self.read_to(offset)?;
         self.only_in(!self.run.stage.is_over())?;
         self.run.busy = false;
+        self.run.prompted = true;
+        self.run.background = false;
         self.run.used.turn_failures += 1;
-        if error.contains("authentication") {
-            self.escalate(format!("the agent's API refuses its credentials: {error}"));
+        let told = if message.is_empty() { String::new() } else { format!(" ({message})") };
+        let error = format!("{error}{told}");
+        let error = error.as_str();
+        self.cancel(is_nudge_order);
+        if let Some(why) = needs_a_person(error) {
+            self.escalate(format!("{why}: {error}"));
         } else if self.run.used.turn_failures > TURN_FAILURES
             && !passes(error)
             && matches!(self.run.stage, Stage::Working)
@@ -198,7 +258,10 @@ impl Mover {
         self.run.last_phase = Some(report.clone());
         self.run.used.nudges = 0;
         match (report.phase, &self.run.stage) {
-            (Phase::AwaitingCi | Phase::AwaitingReview | Phase::Done, Stage::Merging { .. }) => {}
+            (
+                Phase::AwaitingCi | Phase::AwaitingReview | Phase::Done,
+                Stage::Merging { .. } | Stage::Rebasing { .. },
+            ) => {}
             (Phase::AwaitingReview, Stage::AwaitingCi { .. } | Stage::AwaitingReview { .. }) => {}
             (phase @ (Phase::AwaitingCi | Phase::AwaitingReview), _) => self.inspect(phase),
             (Phase::Escalate, _) => {
@@ -240,11 +303,12 @@ impl Mover {
             return Err(Ignored::Duplicate);
         }
         self.run.phase_in_turn = true;
+        self.run.prompted = true;
         Ok(())
     }
 
     /// Each line of the hooks file counts once; an offset of 0 is none.
-    fn read_to(&mut self, offset: u64) -> Taken {
+    pub(super) fn read_to(&mut self, offset: u64) -> Taken {
         if offset != 0 && offset <= self.run.hooks_offset {
             return Err(Ignored::Duplicate);
         }
@@ -253,7 +317,25 @@ impl Mover {
     }
 }
 
+/// Errors of the agent's API that no waiting mends, and what they mean.
+fn needs_a_person(error: &str) -> Option<&'static str> {
+    let kinds = [
+        ("authentication", "the agent's API refuses its credentials"),
+        ("oauth_org_not_allowed", "the agent's API refuses its credentials"),
+        ("permission", "the agent's API refuses its credentials"),
+        ("billing", "the agent's account cannot be billed"),
+        ("invalid_request", "the agent's API does not take its requests"),
+        ("model_not_found", "the agent's API does not know the model"),
+    ];
+    kinds.into_iter().find(|(kind, _)| error.starts_with(kind)).map(|(_, why)| why)
+}
+
+/// Returns whether an order brings the agent a reminder to go on.
+pub(super) fn is_nudge_order(effect: &Effect) -> bool {
+    matches!(effect, Effect::Deliver { message: Message { kind: MessageKind::Nudge, .. }, .. })
+}
+
 /// Errors of the agent's API that pass by themselves: limits and outages cost no attempt, however long they last.
 fn passes(error: &str) -> bool {
-    ["rate_limit", "server_error", "overloaded"].iter().any(|kind| error.contains(kind))
+    ["rate_limit", "server_error", "overloaded"].iter().any(|kind| error.starts_with(kind))
 }

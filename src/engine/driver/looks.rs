@@ -1,10 +1,10 @@
-//! What the driver looks at by itself, because it gives no hint: the forge, the session, the outbox, the clocks.
+//! What the driver looks at by itself, because it gives no hint: the forge, the session, the outbox.
 
-use super::{BEAT, CLOCKS_APART, Driver, DriverError, LIVENESS, NAP, Outcome, WORKING_FACTOR};
+use super::{BEAT, Driver, DriverError, LIVENESS, NAP, Outcome, WORKING_FACTOR};
 use crate::{
     domain::{
         ids::{EffectId, RunId},
-        run::{Due, Effect, Event, Lane, Run, Stage},
+        run::{Effect, Event, Lane, Run, Stage},
     },
     engine::{
         World, notices,
@@ -12,21 +12,10 @@ use crate::{
     },
     ports::store::{DriverRow, StoreError},
 };
+use jiff::Timestamp;
 use std::time::Duration;
 
 impl Driver {
-    /// A machine that slept has news for rig: everything is looked at before any time is let pass.
-    pub(super) fn compare_clocks(&mut self) {
-        let (wall, now) = (self.world.clock.now(), self.world.clock.monotonic());
-        let passed = wall.duration_since(self.clocks.0).unsigned_abs();
-        if passed.abs_diff(now.saturating_sub(self.clocks.1)) > CLOCKS_APART {
-            tracing::info!(run = %self.run.id, "the clocks have parted; everything is looked at first");
-            self.observed_once = false;
-            (self.forge_at, self.liveness_at) = (now, now);
-        }
-        self.clocks = (wall, now);
-    }
-
     /// Looks at what gives no hint of its own: the forge, the session, the outbox; and shows that the driver lives.
     pub(super) fn look_at_intervals(&mut self) {
         let now = self.world.clock.monotonic();
@@ -57,6 +46,9 @@ impl Driver {
             self.liveness_at = now + LIVENESS;
             self.spawn(|world, run| async move {
                 match observe::session_loss(&world, &run).await {
+                    Ok(None) if observe::may_stand_idle(&world, &run) => {
+                        Outcome::IdleScreen(observe::idle_screen(&world, &run).await.ok().flatten())
+                    }
                     Ok(seen) => Outcome::Liveness(seen),
                     Err(error) => {
                         tracing::warn!(run = %run.id, %error, "nobody knows whether the session lives");
@@ -65,10 +57,13 @@ impl Driver {
                 }
             });
         }
+        self.look_at_screen();
         if now >= self.beat_at {
             self.beat_at = now + BEAT;
-            self.spawn(|world, run| async move {
-                if let Err(error) = beat(&world, &run.id).await {
+            // Ticks judge it by the clock of the machine.
+            let at = self.machine_clock.now();
+            self.spawn(move |world, run| async move {
+                if let Err(error) = beat(&world, &run.id, at).await {
                     tracing::error!(run = %run.id, %error, "the sign of life cannot be written");
                 }
                 Outcome::Beaten
@@ -76,6 +71,7 @@ impl Driver {
             // What the forge did not take is tried again.
             self.notices_due = true;
         }
+        self.record();
         if self.notices_due && !self.telling {
             (self.notices_due, self.telling) = (false, true);
             self.spawn(|world, run| async move {
@@ -106,23 +102,24 @@ impl Driver {
     /// Timers count only after everything was observed once, so that nothing times out that has in fact arrived.
     pub(super) async fn let_time_pass(&mut self) -> Result<(), DriverError> {
         let now = self.world.clock.monotonic();
-        let watched = now.saturating_sub(self.counted_to);
         let wall = self.world.clock.now();
-        let due: Vec<_> = self
-            .run
-            .deadlines()
-            .into_iter()
-            .filter(|(_, due)| match due {
-                Due::At(when) => *when <= wall,
-                Due::Watched(left) => *left <= watched,
-            })
-            .map(|(timer, _)| timer)
-            .collect();
-        for timer in due {
+        let timers = self.run.deadlines().into_iter();
+        let due: Vec<_> = timers.filter(|(timer, due)| self.is_due(*timer, *due, wall, now)).collect();
+        for (timer, _) in due {
             self.commit(Seen::new(Event::TimePassed { timer })).await?;
         }
+        self.look_at_start(now);
         let quiet = now.saturating_sub(self.alive_at);
-        if matches!(self.run.stage, Stage::Working) && quiet >= self.world.project.agent.idle_timeout {
+        let most = self.world.project.agent.idle_timeout;
+        if super::is_at_work(&self.run, wall) && quiet >= most {
+            // One that thinks long or runs one long command fires no hook; what it writes down shows that it lives.
+            if let Some(written) = self.files.transcript_written(self.run.attempt) {
+                let since = wall.duration_since(written).max(jiff::SignedDuration::ZERO).unsigned_abs();
+                if since < most {
+                    self.alive_at = now.saturating_sub(since);
+                    return Ok(());
+                }
+            }
             let event = Event::AgentQuiet { attempt: self.run.attempt, secs: quiet.as_secs() };
             self.alive_at = now;
             self.commit(Seen::new(event)).await?;
@@ -134,11 +131,8 @@ impl Driver {
     pub(super) fn nap(&self, deliver_in: Option<Duration>) -> Duration {
         let now = self.world.clock.monotonic();
         let wall = self.world.clock.now();
-        let watched = now.saturating_sub(self.counted_to);
-        let timers = self.run.deadlines().into_iter().filter(|_| self.observed_once).map(|(_, due)| match due {
-            Due::At(when) => when.duration_since(wall).max(jiff::SignedDuration::ZERO).unsigned_abs(),
-            Due::Watched(left) => left.saturating_sub(watched),
-        });
+        let timers = self.run.deadlines().into_iter().filter(|_| self.observed_once);
+        let timers = timers.map(|(timer, due)| self.due_in(timer, due, wall, now));
         let under_way = |id: &EffectId| self.in_flight.values().any(|(current, _)| current == id);
         let retries =
             self.retries.iter().filter(|(id, _)| !under_way(id)).map(|(_, (_, when))| when.saturating_sub(now));
@@ -161,6 +155,8 @@ impl Driver {
             .chain(session)
             .chain(forge)
             .chain(deliver_in)
+            .chain(self.screen_in(now))
+            .chain(self.start_due_in(now))
             .min()
             .unwrap_or(NAP)
             .max(floor)
@@ -172,14 +168,14 @@ impl Driver {
     }
 }
 
-async fn beat(world: &World, run: &RunId) -> Result<(), StoreError> {
+async fn beat(world: &World, run: &RunId, at: Timestamp) -> Result<(), StoreError> {
     let process = world.machine.this_process();
     let row = DriverRow {
         run: run.clone(),
         pid: process.pid,
         process_start: process.start,
         boot_id: process.boot_id,
-        beat_at: world.clock.now(),
+        beat_at: at,
     };
     world.store.beat(&row).await
 }

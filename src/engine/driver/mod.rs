@@ -1,9 +1,16 @@
 //! Leads one run: one loop that observes, commits, and carries out what was ordered. It is the only writer of its run.
 //! Hints (file changes, results of orders) make it fast; looking again at intervals makes it right.
 
+mod clocks;
+mod idle;
 mod looks;
 mod orders;
+mod record;
+mod screens;
 
+pub(super) use record::keep_screen;
+
+use self::clocks::{RunClock, Watch};
 use super::{
     World, commit,
     commit::Committed,
@@ -11,13 +18,17 @@ use super::{
     dispatch::DispatchError,
     notices,
     observe::{self, Seen},
+    outgoing,
+    screen_watch::ScreenWatch,
 };
 use crate::{
     domain::{
-        ids::{EffectId, Sha},
+        ids::{Attempt, EffectId, Sha},
         run::{Event, Lane, Run, Session, Stage},
+        usage::Usage,
     },
     ports::{
+        clock::Clock,
         run_files::{RunFiles, RunFilesError},
         store::StoreError,
     },
@@ -41,8 +52,6 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MOST: Duration = Duration::from_secs(60);
 /// While the agent works there is little news on the forge: looked at so many times more seldom.
 const WORKING_FACTOR: u32 = 6;
-/// Wall and monotonic time that have parted by more than this tell of a suspended machine or a set clock.
-const CLOCKS_APART: Duration = Duration::from_secs(60);
 /// Time without a look at the forge after which the run's own deadlines count all the same.
 const BLIND: Duration = Duration::from_secs(600);
 /// Time in which a phase that is being written comes to rest.
@@ -75,17 +84,21 @@ pub type Watcher = Arc<dyn Fn(&Run, &Event) + Send + Sync>;
 
 /// Leads a run until it ends or until `stop` resolves. The caller holds the run's lock.
 pub async fn drive(
-    world: World,
+    mut world: World,
     run: Run,
     files: Arc<dyn RunFiles>,
     watcher: Watcher,
     stop: impl Future<Output = ()>,
 ) -> Result<Ended, DriverError> {
+    let machine_clock = world.clock.clone();
+    world.clock = Arc::new(RunClock::new(machine_clock.clone(), run.changed_at));
     let now = world.clock.monotonic();
     let (results, incoming) = mpsc::unbounded_channel();
+    // The driver before may have ended between a stop of the agent and the record of it.
+    let run_is_older = run.session == Session::Started;
     let mut driver = Driver {
         inbox: world.root.run(&run.project, run.issue).inbox(),
-        delivery: Delivery::begin(now, run.session == Session::Started),
+        delivery: Delivery::default(),
         files,
         run,
         watcher,
@@ -95,19 +108,30 @@ pub async fn drive(
         counted_to: now,
         hooks_read_to: None,
         alive_at: now,
+        idle_since: None,
         looked_at: now,
         forge_at: now,
         beat_at: now,
         liveness_at: now,
+        started_at: now,
+        screen_at: now,
+        screen_watch: ScreenWatch::new(),
+        looking_at_screen: false,
         observed_once: false,
         typing: false,
         notices_due: true,
         telling: false,
         looking_at_forge: false,
         looking_at_session: false,
-        clocks: (world.clock.now(), now),
+        look_is_old: false,
+        clocks: (machine_clock.now(), now),
+        watch: Watch { wall: world.clock.now(), since: now },
+        machine_clock,
         last_forge_stage: String::new(),
         told_unavailable: BTreeSet::new(),
+        record_due: run_is_older,
+        recording: false,
+        held_up: false,
         world,
     };
     let ended = driver.go(incoming, stop).await;
@@ -129,9 +153,15 @@ enum Outcome {
     /// `None` when the forge could not be looked at.
     Forge(Option<Vec<Seen>>),
     Liveness(Option<Seen>),
+    /// The screen of an attempt, if it could be read.
+    Screen(Attempt, Option<String>),
+    /// What the screen of an idle agent shows; `None` for any other screen.
+    IdleScreen(Option<[u8; 32]>),
     GaveUp(Seen),
     Beaten,
     Told,
+    /// The screen is kept, and this is what the agent has used.
+    Recorded(Vec<Usage>),
 }
 
 struct Driver {
@@ -152,9 +182,17 @@ struct Driver {
     hooks_read_to: Option<u64>,
     /// Last sign of life of the agent.
     alive_at: Duration,
+    /// Since when the screen shows the same idle agent, while its hooks say that it is at work.
+    idle_since: Option<(Duration, [u8; 32])>,
     forge_at: Duration,
     beat_at: Duration,
     liveness_at: Duration,
+    /// When the present attempt was started, as far as this driver knows.
+    started_at: Duration,
+    /// When the screen of an agent without hooks is looked at next.
+    screen_at: Duration,
+    screen_watch: ScreenWatch,
+    looking_at_screen: bool,
     /// When the forge was last looked at with success, or the driver began.
     looked_at: Duration,
     /// Everything was looked at once since the start; before that no time passes.
@@ -166,10 +204,20 @@ struct Driver {
     telling: bool,
     looking_at_forge: bool,
     looking_at_session: bool,
+    /// The look at the forge that is under way began before a gap in the watch.
+    look_is_old: bool,
+    /// The clock of this machine; that of the world is the run's.
+    machine_clock: Arc<dyn Clock>,
     /// Wall and monotonic time of the last turn of the loop.
     clocks: (Timestamp, Duration),
+    watch: Watch,
     last_forge_stage: String,
     told_unavailable: BTreeSet<EffectId>,
+    /// The agent has stopped since its screen and its usage were last recorded.
+    record_due: bool,
+    recording: bool,
+    /// A person writes in the session, and a message waits for the end of that.
+    held_up: bool,
 }
 
 impl Driver {
@@ -192,18 +240,22 @@ impl Driver {
             }
             self.start_orders();
             let deliver_in = self.deliver();
-            self.compare_clocks();
             self.look_at_intervals();
             if self.observed_once {
                 self.let_time_pass().await?;
             }
             let nap = self.nap(deliver_in);
             let files = self.files.clone();
-            tokio::select! {
-                Some(outcome) = incoming.recv() => self.take(outcome).await?,
-                () = files.changed() => {}
-                () = tokio::time::sleep(nap) => {}
+            let outcome = tokio::select! {
+                Some(outcome) = incoming.recv() => Some(outcome),
+                () = files.changed() => None,
+                () = tokio::time::sleep(nap) => None,
                 () = &mut stop => return Ok(Ended::Asked),
+            };
+            // Before anything is made of what woke the loop: it may have slept longer than it meant to.
+            self.compare_clocks();
+            if let Some(outcome) = outcome {
+                self.take(outcome).await?;
             }
         }
     }
@@ -230,7 +282,11 @@ impl Driver {
         }
         for hook in hooks {
             self.alive_at = self.world.clock.monotonic();
-            if let Some(seen) = observe::hook_event(&self.run, &hook, &self.inbox) {
+            outgoing::say(&self.world, &self.run, &hook).await?;
+            self.idle_since = None;
+            if let Some(seen) =
+                observe::hook_event(&self.run, &hook, &self.inbox, self.world.clock.now(), &self.world.redactor)
+            {
                 self.commit(seen).await?;
             }
         }
@@ -239,6 +295,9 @@ impl Driver {
 
     async fn end_when_done(&mut self) -> Result<(), DriverError> {
         if matches!(self.run.stage, Stage::Finishing { .. }) && self.run.pending.is_empty() {
+            // What the agent used last counts too; after its end a run takes nothing in.
+            let usage = record::usage(&self.world, &self.run).await;
+            self.take_usage(usage).await?;
             self.commit(Seen::new(Event::RunEnded)).await?;
         }
         Ok(())
@@ -249,17 +308,19 @@ impl Driver {
             Outcome::Order { id, lane, result } => self.take_result(id, lane, result).await,
             Outcome::Typed { id, typed } => {
                 self.typing = false;
+                self.note_writer(typed == Typed::PersonWrites);
                 self.delivery.typed(&id, typed, self.world.clock.monotonic());
                 Ok(())
             }
             Outcome::Forge(seen) => {
                 self.looking_at_forge = false;
                 let now = self.world.clock.monotonic();
-                if seen.is_some() {
+                let is_new = !std::mem::take(&mut self.look_is_old);
+                if seen.is_some() && is_new {
                     self.looked_at = now;
                 }
                 // Time cannot rest for ever because there is nothing to be seen: a forge that has lost the issue stays so.
-                self.observed_once |= seen.is_some() || now.saturating_sub(self.looked_at) > BLIND;
+                self.observed_once |= (seen.is_some() && is_new) || now.saturating_sub(self.looked_at) > BLIND;
                 for seen in seen.into_iter().flatten() {
                     self.commit(seen).await?;
                 }
@@ -278,8 +339,14 @@ impl Driver {
                 }
                 Ok(())
             }
+            Outcome::Screen(attempt, screen) => self.take_screen(attempt, screen).await,
+            Outcome::IdleScreen(screen) => self.take_idle_screen(screen).await,
             Outcome::GaveUp(seen) => self.commit(seen).await,
             Outcome::Beaten => Ok(()),
+            Outcome::Recorded(usage) => {
+                self.recording = false;
+                self.take_usage(usage).await
+            }
             Outcome::Told => {
                 self.telling = false;
                 Ok(())
@@ -294,7 +361,7 @@ impl Driver {
         let observed_ms = u64::try_from(observed.as_millis()).unwrap_or(u64::MAX);
         let inputs: Vec<i64> = seen.input.into_iter().collect();
         let head_before: Option<Sha> = self.run.head.clone();
-        let was_working = matches!(self.run.stage, Stage::Working);
+        let was_at_work = is_at_work(&self.run, self.world.clock.now());
         loop {
             let event = seen.event.clone();
             match commit::commit(&self.world, &mut self.run, observed_ms, event, seen.completes.clone(), &inputs).await
@@ -302,7 +369,8 @@ impl Driver {
                 Ok(Committed::Moved) => {
                     self.counted_to = now;
                     self.notices_due = true;
-                    if !was_working && matches!(self.run.stage, Stage::Working) {
+                    self.record_due |= record::is_due_after(&seen.event);
+                    if !was_at_work && is_at_work(&self.run, self.world.clock.now()) {
                         // What it was quiet about while nobody expected anything of it does not count.
                         self.alive_at = now;
                     }
@@ -312,7 +380,17 @@ impl Driver {
                     (self.watcher)(&self.run, &seen.event);
                     return Ok(());
                 }
-                Ok(Committed::Ignored(_)) => return Ok(()),
+                Ok(Committed::Ignored(_)) => {
+                    if let Some(late) = outgoing::too_late(&self.world, &self.run, &seen.event) {
+                        self.world.outbox.queue(&[late]).await?;
+                        self.world.machine.ensure_bridge();
+                    }
+                    // What nothing comes of must not wait for ever.
+                    if !inputs.is_empty() {
+                        self.world.store.drop_inputs(&self.run.id, &inputs).await?;
+                    }
+                    return Ok(());
+                }
                 Err(StoreError::Conflict { .. }) => {
                     self.run = super::resume::load(&self.world, &self.run.id).await?;
                 }
@@ -320,4 +398,11 @@ impl Driver {
             }
         }
     }
+}
+
+/// Returns whether a sign of life is to be expected of the agent.
+fn is_at_work(run: &Run, now: Timestamp) -> bool {
+    matches!(run.stage, Stage::Working)
+        && run.usage_limit.is_none()
+        && run.hands_off_until.is_none_or(|until| until <= now)
 }

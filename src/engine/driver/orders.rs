@@ -36,7 +36,13 @@ impl Driver {
                 continue;
             }
             let waits = self.retries.get(&id).is_some_and(|(_, when)| *when > now);
-            let early = matches!(&effect, Effect::RunCi { not_before: Some(when), .. } if *when > wall);
+            let early = match &effect {
+                Effect::RunCi { not_before, .. } => not_before.is_some_and(|when| when > wall),
+                Effect::StartSession { .. } => self.run.usage_limit.is_some_and(|until| until > wall),
+                // It looks at what all the others have done.
+                Effect::Audit { .. } => self.run.pending.len() > 1,
+                _ => false,
+            };
             if !waits && !early {
                 self.start_order(lane, id, effect);
             }
@@ -66,8 +72,10 @@ impl Driver {
             Next::Type { id, line } => {
                 self.typing = true;
                 let (world, run, results) = (self.world.clone(), self.run.clone(), self.results.clone());
+                let files = self.files.clone();
                 tokio::spawn(async move {
-                    let typed = type_line(&world, &run, &line).await.unwrap_or_else(|error| {
+                    let note = || files.note_typed(&id, run.attempt, world.clock.now());
+                    let typed = type_line(&world, &run, &line, note).await.unwrap_or_else(|error| {
                         tracing::warn!(%error, "a line cannot be typed now");
                         Typed::NotNow
                     });
@@ -76,7 +84,7 @@ impl Driver {
                 None
             }
             Next::GiveUp(why) => {
-                self.delivery = Delivery::begin(now, false);
+                self.delivery = Delivery::default();
                 let event = Event::DeliveryFailed { attempt: self.run.attempt, why };
                 let _ = self.results.send(Outcome::GaveUp(Seen::new(event)));
                 None
@@ -98,8 +106,12 @@ impl Driver {
             Ok(Some(seen)) => {
                 self.retries.remove(&id);
                 if matches!(seen.event, Event::SessionStarted { .. }) {
-                    self.alive_at = now;
+                    (self.alive_at, self.started_at) = (now, now);
                     self.liveness_at = now + LIVENESS;
+                }
+                if matches!(seen.event, Event::UsagePaused { .. }) {
+                    // The start stays ordered. It is held back by the run; this is for clocks that went back.
+                    self.retries.insert(id, (0, now + self.world.project.forge.poll_interval));
                 }
                 self.commit(seen).await
             }

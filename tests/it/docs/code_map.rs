@@ -62,9 +62,9 @@ fn all_source(path: &Path) -> String {
     let mut text = String::new();
     for entry in fs::read_dir(path).unwrap().map(Result::unwrap) {
         if entry.file_type().unwrap().is_dir() {
-            text += &all_source(&entry.path());
+            text.push_str(&all_source(&entry.path()));
         } else if entry.path().extension().is_some_and(|extension| extension == "rs") {
-            text += &fs::read_to_string(entry.path()).unwrap();
+            text.push_str(&fs::read_to_string(entry.path()).unwrap());
         }
     }
     text

@@ -5,6 +5,7 @@ use rig::{
     config::Root,
     domain::{
         ids::{Attempt, BranchName, EffectId, IssueNumber, ProjectName, RunId, Seq},
+        repository::RepositoryKey,
         run::{self, Event, Fact, Policy, Run, Step},
     },
     engine::commit,
@@ -25,7 +26,7 @@ fn fact(second: i64, event: Event) -> Fact {
 async fn append(store: &SqliteStore, before: u64, run: &Run, fact: &Fact) {
     let body = serde_json::to_value(fact).unwrap();
     let event = NewEvent { at: fact.at, kind: fact.event.kind().to_owned(), version: 1, body };
-    let row = commit::row(run);
+    let row = commit::row(run, RepositoryKey::default());
     let events = [event];
     let append = Append {
         run: &run.id,
@@ -33,6 +34,8 @@ async fn append(store: &SqliteStore, before: u64, run: &Run, fact: &Fact) {
         events: &events,
         row: &row,
         notices: &[],
+        outgoing: &[],
+        settled_since: None,
         taken_inputs: &[],
         slot_limit: None,
     };
@@ -64,7 +67,8 @@ async fn a_journal_reads_back_as_the_stages_that_the_run_went_through() {
         prior: Vec::new(),
         ci_fixes_spent: 0,
     };
-    let started = Event::SessionStarted { attempt: Attempt(1), told: Vec::<EffectId>::new() };
+    let (attempt, told) = (Attempt(1), Vec::<EffectId>::new());
+    let started = Event::SessionStarted { attempt, told, boot: String::new(), not_copied: Vec::new() };
     for (second, event) in [(1, Event::ClaimConfirmed), (2, survey), (3, started)] {
         let answered = run.pending.keys().next().cloned();
         let fact = Fact { completes: answered, ..fact(second, event) };

@@ -101,7 +101,8 @@ async fn a_broken_pull_request_does_not_hide_the_others() {
         {"number": 4, "state": "open", "head": {"sha": "", "ref": "y"}}]);
     answer(&server, "GET", "/pulls", ResponseTemplate::new(200).set_body_json(body)).await;
     let found = forge(&server).pull_requests(StateFilter::Open).await.unwrap();
-    assert_eq!(found.iter().map(|pull| pull.number).collect::<Vec<_>>(), [PULL]);
+    assert_eq!(found.unreadable.iter().map(|one| one.number).collect::<Vec<_>>(), [None, Some(4)]);
+    assert_eq!(found.items.iter().map(|pull| pull.number).collect::<Vec<_>>(), [PULL]);
 }
 
 #[tokio::test]
@@ -113,12 +114,14 @@ async fn reviews_carry_their_remarks_and_unknown_verdicts_are_none() {
         {"id": 1, "state": "HOORAY", "user": {"login": "bob"}, "submitted_at": "2026-01-01T00:00:00+02:00"},
         {"id": 3, "state": "REQUEST_REVIEW", "user": null, "submitted_at": "2026-01-03T00:00:00Z"}]);
     answer(&server, "GET", "/pulls/3/reviews", ResponseTemplate::new(200).set_body_json(reviews)).await;
-    let remarks = json!([null, {"path": "a.rs", "position": 7, "body": "no"}]);
+    let remarks = json!([null, {"path": "a.rs", "position": 7, "body": "no", "resolver": null},
+        {"path": "b.rs", "position": 9, "body": "done", "resolver": {"id": 3, "login": "bob"}}]);
     answer(&server, "GET", "/pulls/3/reviews/2/comments", ResponseTemplate::new(200).set_body_json(remarks)).await;
     let found = forge(&server).reviews(PULL).await.unwrap();
     let verdicts: Vec<_> = found.iter().map(|review| (review.id, review.verdict)).collect();
     assert_eq!(verdicts, [(1, Verdict::None), (2, Verdict::ChangesRequested), (3, Verdict::None)]);
     assert_eq!((found[1].comments[0].line, found[1].comments[0].path.as_str()), (7, "a.rs"));
+    assert_eq!(found[1].comments.iter().map(|remark| remark.resolved).collect::<Vec<_>>(), [false, true]);
     assert!(found[1].official && found[1].commit == Some(head()));
 }
 
@@ -155,13 +158,51 @@ async fn names_of_branches_are_encoded_but_for_their_slashes() {
 }
 
 #[tokio::test]
-async fn protection_that_may_not_be_seen_is_none_and_trouble_is_an_error() {
-    for (status, none) in [(403, true), (404, true), (500, false), (401, false)] {
+async fn protection_that_may_not_be_seen_is_read_from_the_branch() {
+    let branch = json!({"commit": {"id": HEAD}, "protected": true, "required_approvals": 2,
+        "enable_status_check": true, "status_check_contexts": ["test", "ci/*"]});
+    let unchecked = json!({"commit": {"id": HEAD}, "protected": true, "enable_status_check": false,
+        "status_check_contexts": ["test"]});
+    for status in [403, 404] {
         let server = MockServer::start().await;
         answer(&server, "GET", "/branch_protections", ResponseTemplate::new(status)).await;
-        let found = forge(&server).protection("main").await;
-        assert_eq!(matches!(found, Ok(None)), none, "{status}");
+        answer(&server, "GET", "/branches/main", ResponseTemplate::new(200).set_body_json(&branch)).await;
+        let unprotected = json!({"commit": {"id": HEAD}, "protected": false, "status_check_contexts": null});
+        answer(&server, "GET", "/branches/free", ResponseTemplate::new(200).set_body_json(unprotected)).await;
+        answer(&server, "GET", "/branches/unchecked", ResponseTemplate::new(200).set_body_json(&unchecked)).await;
+        let forge = forge(&server);
+        let main = forge.protection("main").await.unwrap().unwrap();
+        assert_eq!((main.required_approvals, main.required_contexts), (2, vec!["test".to_owned(), "ci/*".to_owned()]));
+        assert_eq!(forge.protection("free").await.unwrap(), None, "{status}");
+        let unchecked = forge.protection("unchecked").await.unwrap().unwrap();
+        assert_eq!((unchecked.required_approvals, unchecked.required_contexts.len()), (0, 0));
     }
+}
+
+#[tokio::test]
+async fn protection_that_cannot_be_found_out_is_an_error_and_not_none() {
+    for (rules, branch) in [(500, None), (401, None), (403, Some(500)), (403, Some(403)), (403, Some(404)), (404, None)]
+    {
+        let server = MockServer::start().await;
+        answer(&server, "GET", "/branch_protections", ResponseTemplate::new(rules)).await;
+        if let Some(branch) = branch {
+            answer(&server, "GET", "/branches/main", ResponseTemplate::new(branch)).await;
+        }
+        let found = forge(&server).protection("main").await;
+        assert!(found.is_err(), "{rules} {branch:?}: {found:?}");
+    }
+    let server = MockServer::start().await;
+    answer(&server, "GET", "/branch_protections", ResponseTemplate::new(403)).await;
+    let silent = json!({"commit": {"id": HEAD}});
+    answer(&server, "GET", "/branches/main", ResponseTemplate::new(200).set_body_json(silent)).await;
+    let error = forge(&server).protection("main").await.unwrap_err().to_string();
+    assert!(error.contains("required_contexts"), "{error}");
+    answer(&server, "GET", "", ResponseTemplate::new(200).set_body_json(json!({"default_branch": "main"}))).await;
+    assert_eq!(
+        forge(&server).protection("gone").await.unwrap(),
+        None,
+        "the repository answers, and has no such branch"
+    );
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ fn timing() -> Timing {
         request: Duration::from_secs(5),
         first_pause: Duration::from_millis(1),
         longest_pause: Duration::from_secs(2),
+        slow: Duration::from_secs(60),
     }
 }
 

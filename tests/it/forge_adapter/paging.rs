@@ -38,7 +38,7 @@ fn issues(count: usize) -> Vec<Value> {
 
 async fn numbers(server: &MockServer) -> Vec<u64> {
     let mut numbers: Vec<u64> =
-        forge(server).issues(StateFilter::Open, None).await.unwrap().iter().map(|issue| issue.number.0).collect();
+        forge(server).issues(StateFilter::Open, None).await.unwrap().items.iter().map(|issue| issue.number.0).collect();
     numbers.sort_unstable();
     numbers
 }
@@ -84,9 +84,10 @@ async fn entries_that_the_server_drops_from_a_page_do_not_end_the_list() {
     // The first page is empty and the second short, as when reviews that others did not submit yet are left out.
     let pages = [
         json!([]),
-        json!([{"id": 5, "state": "APPROVED", "comments_count": 0}]),
+        json!([{"id": 5, "state": "APPROVED", "comments_count": 0, "submitted_at": "2026-01-01T00:00:00Z"}]),
         json!([
-        {"id": 6, "state": "COMMENT", "comments_count": 0}, {"id": 7, "state": "COMMENT", "comments_count": 0}]),
+            {"id": 6, "state": "COMMENT", "comments_count": 0, "submitted_at": "2026-01-02T00:00:00Z"},
+            {"id": 7, "state": "COMMENT", "comments_count": 0, "submitted_at": "2026-01-03T00:00:00Z"}]),
     ];
     Mock::given(matchers::path(format!("{REPOSITORY}/pulls/3/reviews")))
         .respond_with(move |request: &Request| {
@@ -182,7 +183,7 @@ async fn pull_requests_and_issues_without_the_label_are_left_out_on_this_side() 
     ];
     serve(&server, "/issues", rows, 50, true).await;
     let found = forge(&server).issues(StateFilter::Open, Some("backlog")).await.unwrap();
-    assert_eq!(found.iter().map(|issue| issue.number.0).collect::<Vec<_>>(), [1]);
+    assert_eq!(found.items.iter().map(|issue| issue.number.0).collect::<Vec<_>>(), [1]);
 }
 
 #[tokio::test]
@@ -219,4 +220,50 @@ async fn no_statuses_at_all_are_an_empty_list() {
     let zero = json!({"state": "", "sha": "", "total_count": 0, "statuses": null, "repository": null, "url": ""});
     answer(&server, "GET", &format!("/commits/{HEAD}/status"), ResponseTemplate::new(200).set_body_json(zero)).await;
     assert!(forge(&server).statuses(&head()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn malformed_issues_are_told_and_the_others_are_read() {
+    for counted in [true, false] {
+        let server = MockServer::start().await;
+        let rows = vec![
+            json!({"number": 1, "state": "open"}),
+            json!({"number": 2, "state": "open", "title": 7}),
+            json!({"state": "open", "title": "no number"}),
+            json!({"state": "open", "title": "no number either"}),
+            json!("not an issue"),
+            Value::Null,
+            json!({"number": "6", "state": "open"}),
+            json!({"number": 8, "state": "open", "labels": "backlog"}),
+            json!({"number": 9, "state": "open"}),
+        ];
+        serve(&server, "/issues", rows, 2, counted).await;
+        let found = forge(&server).issues(StateFilter::Open, None).await.unwrap();
+        assert_eq!(found.items.iter().map(|issue| issue.number.0).collect::<Vec<_>>(), [1, 9], "counted: {counted}");
+        let numbers: Vec<_> = found.unreadable.iter().filter_map(|one| one.number).collect();
+        assert_eq!(numbers, [2, 8], "counted: {counted}");
+        assert!(found.unreadable.iter().any(|one| one.number.is_none() && one.why == "it has no number"));
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_review_or_comment_makes_all_of_its_subject_unknown() {
+    let whole = json!({"id": 1, "state": "APPROVED", "comments_count": 0, "submitted_at": "2026-01-01T00:00:00Z"});
+    for bad in [
+        Value::Null,
+        json!("x"),
+        json!({"id": 2, "state": 5}),
+        json!({"state": "APPROVED", "comments_count": 0, "submitted_at": "2026-01-01T00:00:00Z"}),
+    ] {
+        let server = MockServer::start().await;
+        serve(&server, "/pulls/3/reviews", vec![whole.clone(), bad.clone()], 50, true).await;
+        let error = forge(&server).reviews(PULL).await.unwrap_err();
+        assert!(matches!(error, ForgeError::Garbled { .. }), "{bad}: {error}");
+    }
+    for bad in [json!("x"), json!({"id": 2, "body": 5}), json!({"body": "no id"})] {
+        let server = MockServer::start().await;
+        serve(&server, "/issues/3/comments", vec![json!({"id": 1, "body": "whole"}), bad.clone()], 50, true).await;
+        let error = forge(&server).comments(3).await.unwrap_err();
+        assert!(matches!(error, ForgeError::Garbled { .. }), "{bad}: {error}");
+    }
 }

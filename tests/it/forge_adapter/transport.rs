@@ -72,6 +72,58 @@ async fn a_forge_that_takes_too_long_is_no_answer() {
 }
 
 #[tokio::test]
+async fn a_read_that_hung_is_not_repeated() {
+    let server = MockServer::start().await;
+    let late = ResponseTemplate::new(200).set_body_json(json!({"number": 1})).set_delay(Duration::from_secs(60));
+    Mock::given(matchers::any()).respond_with(late).mount(&server).await;
+    let hangs = Timing { request: Duration::from_millis(50), slow: Duration::from_millis(10), ..timing() };
+    assert!(forge_with(&server.uri(), hangs).issue(ISSUE).await.is_err());
+    assert_eq!(super::requests(&server).await, 1);
+}
+
+#[tokio::test]
+async fn a_write_is_no_rate_limit_when_nobody_knows_whether_it_was_done() {
+    let server = MockServer::start().await;
+    let busy = ResponseTemplate::new(503).insert_header("Retry-After", "3600");
+    Mock::given(matchers::any()).respond_with(busy).mount(&server).await;
+    let error = forge(&server).post_comment(1, "x").await.unwrap_err();
+    assert!(error.effect_is_unknown(), "{error}");
+    let read = forge(&server).issue(ISSUE).await.unwrap_err();
+    assert!(matches!(read, ForgeError::RateLimited { .. }), "{read}");
+    // Who was told once does not ask again.
+    let client = forge(&server);
+    client.issue(ISSUE).await.unwrap_err();
+    let before = super::requests(&server).await;
+    assert!(matches!(client.issue(ISSUE).await.unwrap_err(), ForgeError::NotAsked { .. }));
+    assert_eq!(super::requests(&server).await, before);
+}
+
+#[tokio::test]
+async fn no_more_than_twelve_requests_are_under_way_at_once() {
+    let server = MockServer::start().await;
+    let slowly = ResponseTemplate::new(200).set_body_json(json!({"number": 1})).set_delay(Duration::from_secs(60));
+    Mock::given(matchers::any()).respond_with(slowly).mount(&server).await;
+    let client = std::sync::Arc::new(forge(&server));
+    let asked: Vec<_> = (0..40)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.issue(ISSUE).await.is_ok() })
+        })
+        .collect();
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while super::requests(&server).await < 12 {
+        assert!(std::time::Instant::now() < deadline, "they never came");
+        tokio::task::yield_now().await;
+    }
+    // What else is ready to run has had its turns by now.
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(super::requests(&server).await, 12);
+    asked.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
 async fn an_endless_body_is_given_up() {
     let server = MockServer::start().await;
     let body = vec![b' '; 33 * 1024 * 1024];

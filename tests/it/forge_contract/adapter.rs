@@ -34,6 +34,8 @@ async fn account_and_repository_are_seen(world: &World) {
     assert_eq!(repository.forge(&bot).whoami().await.unwrap(), bot.login());
     let facts = repository.forge(&bot).repository().await.unwrap();
     assert_eq!((facts.default_branch.as_str(), facts.archived, facts.can_push), ("main", false, true));
+    let bare = world.empty_repository().await;
+    assert_eq!((facts.empty, bare.forge(&bare.owner).repository().await.unwrap().empty), (false, true));
     assert!(!repository.forge(&reader).repository().await.unwrap().can_push);
 }
 
@@ -62,7 +64,7 @@ async fn lists_of_issues_are_whole_and_filtered(world: &World) {
     repository.branch("change", "a", "a").await;
     repository.pull("change").await;
     forge.close_issue(IssueNumber(1)).await.unwrap();
-    let count = async |state, label| forge.issues(state, label).await.unwrap().len();
+    let count = async |state, label| forge.issues(state, label).await.unwrap().items.len();
     assert_eq!(count(StateFilter::All, None).await, 53);
     assert_eq!(count(StateFilter::Open, None).await, 52);
     assert_eq!(count(StateFilter::Closed, None).await, 1);
@@ -143,8 +145,11 @@ async fn a_pull_request_from_opening_to_merging(world: &World) {
     assert!(matches!(forge.create_pull_request(&new).await.unwrap(), Created::AlreadyThere));
     assert_eq!((&made.head, made.head_branch.as_ref(), made.same_repository), (&head, Some(&new.head), true));
     assert_eq!((made.author.clone(), made.base_branch.as_str(), made.draft), (bot.login(), "main", false));
-    let listed = forge.pull_requests(StateFilter::Open).await.unwrap();
+    let listed = forge.pull_requests(StateFilter::Open).await.unwrap().items;
     assert_eq!(listed.iter().map(|pull| pull.number).collect::<Vec<_>>(), [made.number]);
+    forge.set_pull_request_body(made.number, "Fixes #1\n\nAnd more.\n").await.unwrap();
+    let body = forge.pull_request(made.number).await.unwrap().body;
+    assert!(body.lines().eq(["Fixes #1", "", "And more."]), "{body:?}");
     assert_eq!(forge.changed_files(made.number).await.unwrap(), ["src/a"]);
     assert!(forge.diff(made.number, 1_000_000).await.unwrap().contains("+hello"));
     assert_eq!(forge.diff(made.number, 4).await.unwrap(), "diff");
@@ -155,7 +160,7 @@ async fn a_pull_request_from_opening_to_merging(world: &World) {
     let read = forge.pull_request(made.number).await.unwrap();
     assert!(read.merged && read.state == OpenOrClosed::Closed);
     assert_eq!(read.merge_commit, forge.branch_tip("main").await.unwrap());
-    assert!(forge.pull_requests(StateFilter::Open).await.unwrap().is_empty());
+    assert!(forge.pull_requests(StateFilter::Open).await.unwrap().items.is_empty());
     // Once more: a refusal, not an unknown effect and not a success.
     let error = forge.merge(made.number, &request).await.unwrap_err();
     assert!(matches!(error, ForgeError::Refused { status: 405, .. }), "{error}");
@@ -266,9 +271,19 @@ async fn protection_is_found_by_name_and_by_glob(world: &World) {
     let release = forge.protection("release/1").await.unwrap().unwrap();
     assert_eq!((release.required_approvals, release.required_contexts.len()), (1, 0));
     assert_eq!(forge.protection("other").await.unwrap(), None);
-    // Who may not see the rules sees none.
-    let stranger = world.account("stranger").await;
-    assert_eq!(repository.forge(&stranger).protection("main").await.unwrap(), None);
+    repository.branch("unprotected", "f", "x").await;
+    // The rules are for administrators; a writer learns from the branch what holds for it.
+    let writer = repository.collaborator("writer", "write").await;
+    for account in [world.account("stranger").await, writer] {
+        world.get(&account, &repository.at("/branch_protections")).await.expect(403);
+        let branch = world.get(&account, &repository.at("/branches/main")).await.expect(200).json;
+        assert_eq!(branch["effective_branch_protection_name"], "");
+        let forge = repository.forge(&account);
+        let main = forge.protection("main").await.unwrap().unwrap();
+        assert_eq!((main.required_approvals, main.required_contexts), (2, vec!["test".to_owned(), "ci/*".to_owned()]));
+        assert_eq!(forge.protection("unprotected").await.unwrap(), None);
+        assert_eq!(forge.protection("nowhere").await.unwrap(), None);
+    }
 }
 
 async fn errors_have_their_kind(world: &World) {

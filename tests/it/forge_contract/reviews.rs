@@ -82,6 +82,7 @@ async fn remarks_belong_to_their_review(world: &World) {
     assert_eq!((&made.json["state"], &made.json["comments_count"]), (&json!("REQUEST_CHANGES"), &json!(1)));
     let reply = repository.get(format_args!("/pulls/{pull}/reviews/{}/comments", made.json["id"])).await.expect(200);
     let remark = &reply.json[0];
+    assert!(remark["resolver"].is_null(), "nobody has resolved it");
     assert_eq!((&remark["path"], &remark["body"], &remark["position"]), (&json!("a"), &json!("not this"), &json!(2)));
 }
 

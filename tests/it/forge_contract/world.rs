@@ -141,13 +141,18 @@ impl World {
         reply.json["sha1"].as_str().expect("the token is shown once").to_owned()
     }
 
-    /// Makes a repository of a fresh owner, with one commit on `main`.
-    pub(super) async fn repository(&self) -> Repository {
+    /// Makes a repository of a fresh owner, without any commit.
+    pub(super) async fn empty_repository(&self) -> Repository {
         let owner = self.account("owner").await;
         let name = format!("repo-{}", unique());
         let body = json!({"name": name, "default_branch": "main", "private": false});
         self.post(&owner, "/user/repos", body).await.expect(201);
-        let repository = Repository { world: self.clone(), owner, name, folder: tempfile::tempdir().unwrap() };
+        Repository { world: self.clone(), owner, name, folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// Makes a repository of a fresh owner, with one commit on `main`.
+    pub(super) async fn repository(&self) -> Repository {
+        let repository = self.empty_repository().await;
         repository.git(&["init", "--quiet", "--initial-branch=main"]).await.unwrap();
         repository.commit("README.md", "# A widget\n").await;
         repository.push("main", &repository.owner).await.unwrap();

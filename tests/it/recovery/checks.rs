@@ -10,7 +10,7 @@ const STATES: [&str; 4] = ["backlog", "in-progress", "blocked", "underspecified"
 
 impl World {
     /// Waits until issue 1 is merged and everything is tidied up, then checks that nothing happened twice.
-    pub(super) async fn expect_merged(&self) {
+    pub(crate) async fn expect_merged(&self) {
         self.until_stage("merged").await;
         self.expect_tidy().await;
         let problems = self.problems_of_merged().await;
@@ -38,7 +38,7 @@ impl World {
     }
 
     /// Waits until no driver and no session is left.
-    pub(super) async fn expect_tidy(&self) {
+    pub(crate) async fn expect_tidy(&self) {
         self.until("no driver and no session is left", || async {
             self.drivers().is_empty() && self.sessions().is_empty()
         })
@@ -46,7 +46,7 @@ impl World {
     }
 
     /// Returns what is wrong whatever the end: duplicates, labels, a journal that does not fold.
-    pub(super) async fn problems(&self, labels: &[&str]) -> Vec<String> {
+    pub(crate) async fn problems(&self, labels: &[&str]) -> Vec<String> {
         let mut problems = Vec::new();
         problems.extend(self.journal_problems().await);
         problems.extend(self.comment_problems().await);
@@ -98,18 +98,18 @@ impl World {
     }
 
     /// Returns how often an event of a kind is in the journal.
-    pub(super) async fn count(&self, kind: &str) -> usize {
+    pub(crate) async fn count(&self, kind: &str) -> usize {
         self.journal().await.iter().filter(|event| event.kind == kind).count()
     }
 
     /// Returns the texts of rig's own comments on the issue.
-    pub(super) async fn comments_of_bot(&self) -> Vec<String> {
+    pub(crate) async fn comments_of_bot(&self) -> Vec<String> {
         let comments = self.get("/issues/1/comments").await;
         let own = comments.as_array().unwrap().iter().filter(|comment| comment["user"]["login"] == "dev-bot");
         own.filter_map(|comment| comment["body"].as_str().map(str::to_owned)).collect()
     }
 
-    pub(super) async fn pulls(&self) -> Vec<Value> {
+    pub(crate) async fn pulls(&self) -> Vec<Value> {
         self.get("/pulls?state=all&limit=50").await.as_array().unwrap().clone()
     }
 }

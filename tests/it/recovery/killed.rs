@@ -2,7 +2,7 @@
 
 use super::{
     DEADLINE,
-    agent::{careless, note, phase, plan, rule, run},
+    agent::{asking, careless, note, phase, plan, quick, rule, run},
     world::{self, World, beside},
 };
 use serde_json::json;
@@ -134,4 +134,79 @@ async fn what_the_agent_wrote_before_everything_died_counts() {
     assert!(problems.is_empty(), "{problems:?}");
     assert_eq!(world.notes(), ["1 begun"]);
     assert_eq!(world.get("/issues/1").await["state"], "open", "it is not closed on the agent's word");
+}
+
+/// What is killed at a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Victim {
+    Driver,
+    Session,
+    Both,
+}
+
+const VICTIMS: [Victim; 3] = [Victim::Driver, Victim::Session, Victim::Both];
+
+impl World {
+    /// Kills it this moment, and lets the next tick find what is left.
+    async fn lose(&self, victim: Victim) {
+        if victim != Victim::Session {
+            self.kill_drivers().await;
+        }
+        if victim != Victim::Driver {
+            self.tmux(&["kill-server"]);
+        }
+        self.poll().await;
+    }
+
+    async fn comments_with(&self, words: &str) -> usize {
+        self.comments_of_bot().await.iter().filter(|text| text.contains(words)).count()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_outlives_what_is_killed_and_is_asked_and_answered_once() {
+    for victim in VICTIMS {
+        let world = World::new(&asking()).await;
+        let story = async {
+            world.poll().await;
+            world.until_stage("escalated").await;
+            world.lose(victim).await;
+            world.until("people are asked", || async { world.comments_with("which colour").await > 0 }).await;
+            assert_eq!(world.stage().await, "escalated", "{victim:?}");
+            world.lose(victim).await;
+            world.owner_call("POST", "/issues/1/comments", json!({ "body": "@dev-bot: blue" })).await;
+            world.expect_merged().await;
+        };
+        beside(story, world.reviewing(&["APPROVED"])).await;
+        assert_eq!(world.comments_with("which colour").await, 1, "{victim:?}");
+        let done: Vec<String> =
+            world.notes().iter().filter_map(|note| note.split_once(' ')).map(|(_, what)| what.to_owned()).collect();
+        let done: Vec<&str> = done.iter().map(String::as_str).filter(|what| *what != "passed").collect();
+        assert_eq!(done, ["begun", "answered"], "{victim:?}");
+    }
+}
+
+/// Killed while the merge is asked for, and once its answer is lost: the forge may have merged or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merge_under_way_outlives_what_is_killed_and_happens_once() {
+    for victim in VICTIMS {
+        let world = World::new(&quick()).await;
+        let late = json!([{ "method": "POST", "path": "/merge$", "action": { "kind": "latency", "ms": 3_000 } }]);
+        let set = crate::forge_support::call(&world.forge.url(), "POST", "/-/faults", &world.admin, late).await;
+        assert_eq!(set.status, 204, "{}", set.body);
+        let story = async {
+            world.poll().await;
+            world.until_stage("merging").await;
+            world.until("the merge is asked for", || world.was_asked_for("/pulls/2/merge")).await;
+            world.lose(victim).await;
+            world.expect_merged().await;
+        };
+        beside(story, world.reviewing(&["APPROVED"])).await;
+        assert_eq!(world.count("Merged").await, 1, "{victim:?}");
+        assert_eq!(world.count("SessionStarted").await, 1, "{victim:?}: nobody has anything to do there any more");
+        let commits = world.clone_as_owner();
+        let log = crate::forge_support::git(&commits.folder, &["log", "--format=%s", "--", "work.txt"]);
+        let merges = String::from_utf8_lossy(&log.stdout).lines().count();
+        assert_eq!(merges, 1, "{victim:?}: {}", String::from_utf8_lossy(&log.stdout));
+    }
 }

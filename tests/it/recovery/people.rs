@@ -226,13 +226,13 @@ impl World {
         self.owner_call("POST", "/issues/1/labels", json!({ "labels": [id(to)] })).await;
     }
 
-    fn rig_git(&self, args: &[&str]) -> String {
+    pub(super) fn rig_git(&self, args: &[&str]) -> String {
         let folder = self.root.git_dir(&"greeter".parse().unwrap()).join("rig.git");
         String::from_utf8(crate::forge_support::git(&folder, args).stdout).unwrap()
     }
 
-    fn rescued(&self) -> Vec<String> {
+    pub(super) fn rescued(&self) -> Vec<String> {
         let all = self.rig_git(&["for-each-ref", "--format=%(refname)"]);
-        all.lines().filter(|name| name.contains("rig/rescue")).map(str::to_owned).collect()
+        all.lines().filter(|name| name.starts_with("refs/heads/rig/rescue")).map(str::to_owned).collect()
     }
 }

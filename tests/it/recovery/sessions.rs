@@ -1,7 +1,7 @@
 //! Sessions end without having been told to.
 
 use super::{
-    agent::{note, phase, plan, push, quick, rule, run},
+    agent::{asking, note, phase, plan, push, quick, rule, run},
     world::{World, beside},
 };
 use serde_json::json;
@@ -89,11 +89,7 @@ async fn a_crash_loop_does_not_outlive_the_strikes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_agent_asks_and_the_answer_reaches_the_same_session_once() {
-    let world = World::new(&plan(vec![
-        rule("Answer of acme", &[note("answered"), push("touch work.txt"), phase("awaiting_ci", "")]),
-        rule("Title: Task", &[note("begun"), phase("escalate", "which colour")]),
-    ]))
-    .await;
+    let world = World::new(&asking()).await;
     let story = async {
         world.poll().await;
         world.until_stage("escalated").await;

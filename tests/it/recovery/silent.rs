@@ -82,6 +82,27 @@ async fn a_refused_issue_says_why_and_leaves_the_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neither_an_unmet_dependency_nor_work_that_is_there_already_closes_the_issue() {
+    for word in ["unmet_dependency", "already_done"] {
+        let refuse = format!("printf 'Refusal: {word}\\nReason: see the other one\\n' > \"$SUMMARY_FILE\"");
+        let world =
+            World::new(&plan(vec![rule("Title: Task", &[note("begun"), run(&refuse), phase("failed", "")])])).await;
+        world.poll().await;
+        world.until_stage("refused").await;
+        world.expect_tidy().await;
+        world.poll().await;
+        let problems = world.problems(&["blocked"]).await;
+        assert!(problems.is_empty(), "{word}: {problems:?}");
+        let comments = world.comments_of_bot().await;
+        let refusals = comments.iter().filter(|text| text.contains("> see the other one")).count();
+        assert_eq!(refusals, 1, "{word}: {comments:#?}");
+        assert_eq!(world.get("/issues/1").await["state"], "open", "{word}");
+        assert_eq!(world.count("IssueClaimed").await, 1, "{word}: it is not claimed again");
+        world.expect_log(&[&format!("refused ({word}): see the other one")]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_hangs_is_replaced_then_a_human_is_asked() {
     let mut plan = plan(vec![rule("Title: Task", &[note("begun"), json!("hang")])]);
     plan.idle_timeout = "2s";

@@ -23,21 +23,32 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 /// Pause between two looks at a condition.
-pub(super) const LOOK: Duration = Duration::from_millis(25);
+pub(crate) const LOOK: Duration = Duration::from_millis(25);
+/// What the scripted agent has to know.
+const STAND_IN_VARIABLES: [&str; 3] = ["RIG_STAND_IN_SCRIPT", "CLAUDE_CONFIG_DIR", "NOTES"];
 /// A command that takes longer has hung.
 const COMMAND_TIME: Duration = Duration::from_secs(90);
 
 /// What differs from one world to another.
 #[derive(Debug, Clone)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// The agent's script.
-    pub(super) script: Value,
+    pub(crate) script: Value,
     /// Time without a sign of life that an agent has.
-    pub(super) idle_timeout: &'static str,
+    pub(crate) idle_timeout: &'static str,
+    /// Which agent there is, as lines of `[agent]`, and what else stands there.
+    pub(crate) agent: String,
+    /// Further variables of cron, which the agent is given too.
+    pub(crate) variables: Vec<(String, String)>,
+}
+
+/// The lines of the scripted agent.
+pub(crate) fn stand_in() -> String {
+    format!("kind = \"claude\"\ncommand = {}\nargs = [\"stand-in\"]\n", json!(env!("CARGO_BIN_EXE_rig")))
 }
 
 /// Runs a future beside another that never ends.
-pub(super) async fn beside<T>(main: impl Future<Output = T>, other: impl Future<Output = ()>) -> T {
+pub(crate) async fn beside<T>(main: impl Future<Output = T>, other: impl Future<Output = ()>) -> T {
     tokio::select! {
         result = main => result,
         () = other => unreachable!("it works for ever"),
@@ -45,18 +56,21 @@ pub(super) async fn beside<T>(main: impl Future<Output = T>, other: impl Future<
 }
 
 /// One forge, one project with one issue, one root.
-pub(super) struct World {
+pub(crate) struct World {
     folder: TempDir,
-    pub(super) root: Root,
-    pub(super) forge: Running,
-    pub(super) store: SqliteStore,
-    pub(super) admin: String,
-    pub(super) owner: String,
-    pub(super) reviewer: String,
+    pub(crate) root: Root,
+    pub(crate) forge: Running,
+    pub(crate) store: SqliteStore,
+    pub(crate) admin: String,
+    /// Tokens. The forge makes a new one, and forgets the old, whenever it is asked for an account's.
+    pub(crate) owner: String,
+    pub(crate) bot: String,
+    pub(crate) reviewer: String,
+    variables: Vec<(String, String)>,
 }
 
 impl World {
-    pub(super) async fn new(plan: &Plan) -> Self {
+    pub(crate) async fn new(plan: &Plan) -> Self {
         let folder = tempfile::Builder::new().prefix("rig-recovery-").tempdir().unwrap();
         let root = Root::at(folder.path().join("root"));
         for made in ["root/projects", "home", "xdg-state", "agent", "notes"] {
@@ -73,9 +87,10 @@ impl World {
             forge.ensure_collaborator("acme", "greeter", account, "write").await.unwrap();
         }
         let store = SqliteStore::open(&root.database(), "test").await.unwrap();
-        let world = Self { folder, root, forge, store, admin, owner, reviewer };
+        let variables = plan.variables.clone();
+        let world = Self { folder, root, forge, store, admin, owner, bot, reviewer, variables };
         world.push_first_commit();
-        world.write_files(plan, &bot);
+        world.write_files(plan);
         for label in ["backlog", "in-progress", "blocked", "underspecified"] {
             world.owner_call("POST", "/labels", json!({ "name": label, "color": "#0a84ff" })).await;
         }
@@ -101,31 +116,32 @@ impl World {
         }
     }
 
-    fn write_files(&self, plan: &Plan, bot: &str) {
+    fn write_files(&self, plan: &Plan) {
+        let further = plan.variables.iter().map(|(name, _)| name.as_str());
         let project = format!(
             "name = \"greeter\"\nrepo = \"acme/greeter\"\nforge_url = \"{url}\"\n\n\
              [forge]\nkind = \"embedded\"\nbot = \"dev-bot\"\ntoken_env = \"BOT_TOKEN\"\npoll_interval = \"100ms\"\n\n\
              [ci]\nprovider = \"local\"\ncommand = \"test ! -e broken\"\n\n\
-             [agent]\nkind = \"claude\"\ncommand = {rig}\nargs = [\"stand-in\"]\nmin_free_memory_mb = 0\nidle_timeout = \"{idle}\"\n\
-             env_allow = [\"RIG_STAND_IN_SCRIPT\", \"CLAUDE_CONFIG_DIR\", \"NOTES\"]\n\n\
+             [agent]\n{agent}min_free_memory_mb = 0\nidle_timeout = \"{idle}\"\nenv_allow = {allowed}\n\n\
              [review]\nreviewers = [\"review-bot\"]\n\n[mirrors]\nbackup = {mirror}\n",
             url = self.forge.url(),
-            rig = json!(env!("CARGO_BIN_EXE_rig")),
+            agent = plan.agent,
+            allowed = json!(STAND_IN_VARIABLES.into_iter().chain(further).collect::<Vec<_>>()),
             mirror = json!(self.path("mirror.git")),
             idle = plan.idle_timeout,
         );
         std::fs::write(self.root.projects_dir().join("greeter.toml"), project).unwrap();
         std::fs::write(self.path("script.json"), plan.script.to_string()).unwrap();
-        std::fs::write(self.root.env_file(), format!("BOT_TOKEN={bot}\n")).unwrap();
+        std::fs::write(self.root.env_file(), format!("BOT_TOKEN={}\n", self.bot)).unwrap();
         std::fs::set_permissions(self.root.env_file(), std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Returns the command line of rig with the environment that cron would give it.
-    pub(super) fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rig"));
         command
             .args(args)
@@ -138,14 +154,18 @@ impl World {
             .env("RIG_STAND_IN_SCRIPT", self.path("script.json"))
             .env("CLAUDE_CONFIG_DIR", self.path("agent"))
             .env("NOTES", self.path("notes"))
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        if let Ok(boot) = std::fs::read_to_string(self.path("boot")) {
+            command.env("RIG_BOOT_ID", boot);
+        }
         command
     }
 
-    pub(super) async fn rig(&self, args: &[&str]) -> Output {
+    pub(crate) async fn rig(&self, args: &[&str]) -> Output {
         tokio::time::timeout(COMMAND_TIME, self.command(args).output())
             .await
             .unwrap_or_else(|_| {
@@ -155,42 +175,42 @@ impl World {
     }
 
     /// One tick, as cron makes it. Returns its exit code.
-    pub(super) async fn poll(&self) -> i32 {
+    pub(crate) async fn poll(&self) -> i32 {
         self.rig(&["dev", "poll"]).await.status.code().unwrap_or(-1)
     }
 
-    pub(super) async fn as_account(&self, token: &str, method: &str, path: &str, body: Value) -> Answer {
+    pub(crate) async fn as_account(&self, token: &str, method: &str, path: &str, body: Value) -> Answer {
         call(&self.forge.url(), method, &format!("/repos/acme/greeter{path}"), token, body).await
     }
 
-    pub(super) async fn owner_call(&self, method: &str, path: &str, body: Value) -> Value {
+    pub(crate) async fn owner_call(&self, method: &str, path: &str, body: Value) -> Value {
         let answer = self.as_account(&self.owner, method, path, body).await;
         assert!(answer.status < 300, "{method} {path}: {} {}", answer.status, answer.body);
         answer.body
     }
 
-    pub(super) async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         self.owner_call("GET", path, Value::Null).await
     }
 
-    async fn file_issue(&self, title: &str) {
+    pub(super) async fn file_issue(&self, title: &str) {
         let labels = self.get("/labels").await;
         let backlog = labels.as_array().unwrap().iter().find(|label| label["name"] == "backlog").unwrap()["id"].clone();
         let text = json!({ "title": title, "body": "Please do it.", "labels": [backlog] });
         self.owner_call("POST", "/issues", text).await;
     }
 
-    pub(super) async fn journal(&self) -> Vec<RecordedEvent> {
+    pub(crate) async fn journal(&self) -> Vec<RecordedEvent> {
         self.store.journal(0, 10_000).await.unwrap()
     }
 
-    pub(super) async fn facts(&self) -> Vec<Fact> {
+    pub(crate) async fn facts(&self) -> Vec<Fact> {
         let journal = self.journal().await;
         journal.iter().map(|event| serde_json::from_value(event.body.clone()).unwrap()).collect()
     }
 
     /// Returns the newest run as the journal has it.
-    pub(super) async fn run(&self) -> Option<Run> {
+    pub(crate) async fn run(&self) -> Option<Run> {
         let journal = self.journal().await;
         let id = &journal.last()?.run;
         let facts: Vec<Fact> = journal
@@ -201,12 +221,12 @@ impl World {
         fold(id, &facts)
     }
 
-    pub(super) async fn stage(&self) -> String {
+    pub(crate) async fn stage(&self) -> String {
         self.run().await.map(|run| run.stage.name().to_owned()).unwrap_or_default()
     }
 
     /// Waits until a condition holds.
-    pub(super) async fn until<F: Future<Output = bool>>(&self, what: &str, condition: impl Fn() -> F) {
+    pub(crate) async fn until<F: Future<Output = bool>>(&self, what: &str, condition: impl Fn() -> F) {
         let deadline = Instant::now() + DEADLINE;
         while !condition().await {
             assert!(Instant::now() < deadline, "in vain: {what}\n{}", self.story().await);
@@ -214,12 +234,12 @@ impl World {
         }
     }
 
-    pub(super) async fn until_stage(&self, stage: &str) {
+    pub(crate) async fn until_stage(&self, stage: &str) {
         self.until(&format!("the run is {stage}"), || async { self.stage().await == stage }).await;
     }
 
     /// Returns the processes that lead runs of this root.
-    pub(super) fn drivers(&self) -> Vec<u32> {
+    pub(crate) fn drivers(&self) -> Vec<u32> {
         self.processes("agent")
     }
 
@@ -243,7 +263,7 @@ impl World {
     }
 
     /// Kills every driver by SIGKILL and waits until none is left. Returns whether there was one.
-    pub(super) async fn kill_drivers(&self) -> bool {
+    pub(crate) async fn kill_drivers(&self) -> bool {
         let deadline = Instant::now() + DEADLINE;
         let mut killed = false;
         loop {
@@ -261,7 +281,7 @@ impl World {
     }
 
     /// Calls this root's own tmux server.
-    pub(super) fn tmux(&self, args: &[&str]) -> Output {
+    pub(crate) fn tmux(&self, args: &[&str]) -> Output {
         std::process::Command::new("tmux")
             .args(["-L", &tmux_socket(&self.root)])
             .args(args)
@@ -270,14 +290,14 @@ impl World {
             .unwrap()
     }
 
-    pub(super) fn sessions(&self) -> Vec<String> {
+    pub(crate) fn sessions(&self) -> Vec<String> {
         let output = self.tmux(&["list-sessions", "-F", "#{session_name}"]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.lines().filter(|name| name.starts_with("dev-")).map(str::to_owned).collect()
     }
 
     /// Clones the repository as its owner.
-    pub(super) fn clone_as_owner(&self) -> Checkout {
+    pub(crate) fn clone_as_owner(&self) -> Checkout {
         let url = self.forge.url().replace("http://", &format!("http://acme:{}@", self.owner));
         let output = git(self.folder.path(), &["clone", "--quiet", &format!("{url}/acme/greeter.git"), "human"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -285,12 +305,12 @@ impl World {
     }
 
     /// Returns what the agent has noted, one line for each thing that it did.
-    pub(super) fn notes(&self) -> Vec<String> {
+    pub(crate) fn notes(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.path("notes/done")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
-    pub(super) fn worktree(&self) -> PathBuf {
+    pub(crate) fn worktree(&self) -> PathBuf {
         self.root.worktree(&"greeter".parse().unwrap(), rig::domain::ids::IssueNumber(1))
     }
 
@@ -309,7 +329,7 @@ impl World {
     }
 
     /// The reviewer at work: reviews each commit whose CI is green, with these verdicts in turn; the last one stays.
-    pub(super) async fn reviewing(&self, verdicts: &[&str]) {
+    pub(crate) async fn reviewing(&self, verdicts: &[&str]) {
         let mut reviewed: Vec<String> = Vec::new();
         loop {
             if let Some(run) = self.run().await
@@ -329,7 +349,7 @@ impl World {
     }
 
     /// Returns everything that helps to find out why a test failed.
-    pub(super) async fn story(&self) -> String {
+    pub(crate) async fn story(&self) -> String {
         let mut text = String::new();
         for fact in self.facts().await {
             let words = serde_json::to_string(&fact.event).unwrap();
@@ -338,7 +358,7 @@ impl World {
         if let Some(run) = self.run().await {
             text.push_str(&format!("run: {run:#?}\n"));
         }
-        text + &self.story_text()
+        text + self.story_text().as_str()
     }
 
     fn story_text(&self) -> String {
@@ -365,14 +385,14 @@ fn tail(path: &Path) -> String {
     last.collect::<Vec<_>>().join("\n") + "\n"
 }
 
-pub(super) fn kill(pid: u32) {
+pub(crate) fn kill(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, Signal::KILL);
     }
 }
 
 /// Asks a process to end.
-pub(super) fn terminate(pid: u32) {
+pub(crate) fn terminate(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, Signal::TERM);
     }

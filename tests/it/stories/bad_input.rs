@@ -92,6 +92,16 @@ fn a_repository_that_does_not_exist_is_told() {
 }
 
 #[test]
+fn a_repository_without_a_commit_is_told() {
+    let world = world();
+    world.api("acme", "POST", "/user/repos", serde_json::json!({ "name": "bare" }));
+    let user = serde_json::json!({ "permission": "write" });
+    world.ask("acme", "PUT", "/repos/acme/bare/collaborators/dev-bot", user);
+    world.project("widget", "acme/bare", "");
+    both_refused(&world, 1, &["the repository acme/bare is empty", "push a first commit to its branch `main`"]);
+}
+
+#[test]
 fn a_bot_that_may_not_push_is_told() {
     let world = world();
     let user = serde_json::json!({ "permission": "read" });
@@ -128,7 +138,10 @@ fn words_that_are_wrong_on_the_command_line_are_usage_errors_also_in_json() {
     let world = World::with_forge_only();
     let known = "awaiting_ci, awaiting_review, escalate, done, failed";
     refused(&world, &["phase", "set", "finished", "--issue", "3"], 2, &["`finished` is no phase", known]);
-    refused(&world, &["dev", "agent", "x"], 2, &["`x` is not a whole number"]);
+    for command in [&["dev", "agent", "x"][..], &["gate", "x"], &["approve", "x"]] {
+        refused(&world, command, 2, &["`x` is not a whole number"]);
+    }
+    refused(&world, &["gate", "#7"], 1, &["there is no project in"]);
     refused(&world, &["status", "--bogus"], 2, &["unexpected argument '--bogus'"]);
     refused(&world, &["phase", "get"], 2, &["no issue is given"]);
     refused(&world, &["phase", "get", "77"], 1, &["issue #77 has no session"]);

@@ -35,6 +35,22 @@ fn an_issue_becomes_a_merged_pull_request_by_hand() {
 }
 
 #[test]
+fn a_run_is_not_gone_on_with_by_the_token_of_another_account() {
+    let world = World::new();
+    let issue = world.issue("Hold this", "Wait for it.", &["backlog"]);
+    world.rig(&["dev", "poll"]).success();
+    let run = until("it works", || world.runs(false).into_iter().find(|run| run["stage"] == "working"));
+    let driver = world.drivers()[0];
+    end(driver, "KILL");
+    until("the driver is dead", || world.drivers().is_empty().then_some(()));
+    world.env(&[("BOT_TOKEN", &world.tokens["acme"])]);
+    let (issue, run) = (issue.to_string(), run["run"].as_str().unwrap().to_owned());
+    let told = contains("belongs to `acme`, not to the configured bot `dev-bot`");
+    world.rig(&["dev", "agent", &issue, "--run", &run]).code(1).stderr(told);
+    assert_eq!(world.runs(false)[0]["stage"], "working", "it waits for the right one");
+}
+
+#[test]
 fn a_driver_in_the_foreground_that_is_stopped_leaves_a_run_that_the_next_poll_goes_on_with() {
     let world = World::new();
     let issue = world.issue("Hold this", "Wait for it.", &["backlog"]);

@@ -2,11 +2,23 @@
 
 mod bad_input;
 mod by_hand;
+mod channels;
+mod chores;
 mod cron;
+mod crontab;
 mod demo;
+mod exclusive;
+mod gate;
+mod handles;
 mod help;
 mod issues;
+mod lasting;
+mod merging;
+mod mirror_remotes;
+mod mirrors;
 mod neighbours;
+mod parallel;
+mod reviews;
 mod state_folder;
 
 use crate::by_hand_support::{World, json_lines};

@@ -44,13 +44,35 @@ impl Gitea {
     }
 
     pub(super) async fn read_protection(&self, branch: &str) -> ForgeResult<Option<Protection>> {
-        let target = self.below(["branch_protections"]);
-        let rules = match self.read_whole_list(&target).await {
-            Ok(rules) => rules,
-            Err(ForgeError::NotFound { .. } | ForgeError::Forbidden { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        Ok(matching(rules, branch).map(protection))
+        match self.read_whole_list(&self.below(["branch_protections"])).await {
+            Ok(rules) => Ok(matching(rules, branch).map(protection)),
+            // The rules are for administrators; what holds for a branch is told to everyone who may read it.
+            Err(ForgeError::NotFound { .. } | ForgeError::Forbidden { .. }) => self.protection_by_branch(branch).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads from the branch itself what protects it. A branch that is not there has no protection yet; an answer that does
+    /// not say is no answer.
+    async fn protection_by_branch(&self, branch: &str) -> ForgeResult<Option<Protection>> {
+        let target = self.branch_target(branch);
+        let found = self
+            .read_as(&target, |answer| {
+                let wire: WireBranch = answer.json()?;
+                match wire.protected {
+                    Some(true) => Ok(Some(protection_of(wire))),
+                    Some(false) => Ok(None),
+                    None => Err(answer.garbled(
+                        "it does not say whether the branch is protected, and the rules are shown to administrators only; set \
+                         required_contexts in [ci], or let the bot see them",
+                    )),
+                }
+            })
+            .await;
+        match found {
+            Err(ForgeError::NotFound { .. }) => self.confirm_repository().await.map(|()| None),
+            found => found,
+        }
     }
 }
 
@@ -72,12 +94,28 @@ fn matching(mut rules: Vec<WireProtection>, branch: &str) -> Option<WireProtecti
 }
 
 fn protection(rule: WireProtection) -> Protection {
-    let contexts = rule.status_check_contexts.into_iter().flatten();
     Protection {
-        required_approvals: rule.required_approvals.clamp(0, i64::from(u32::MAX)) as u32,
-        required_contexts: if rule.enable_status_check { contexts.collect() } else { Vec::new() },
+        required_approvals: approvals(rule.required_approvals),
+        required_contexts: contexts(rule.enable_status_check, rule.status_check_contexts),
         block_on_outdated_branch: rule.block_on_outdated_branch,
     }
+}
+
+/// A branch does not say whether it takes what is behind; the answer to the merge does.
+fn protection_of(branch: WireBranch) -> Protection {
+    Protection {
+        required_approvals: approvals(branch.required_approvals),
+        required_contexts: contexts(branch.enable_status_check, branch.status_check_contexts),
+        block_on_outdated_branch: false,
+    }
+}
+
+fn approvals(required: i64) -> u32 {
+    required.clamp(0, i64::from(u32::MAX)) as u32
+}
+
+fn contexts(enabled: bool, contexts: Vec<Option<String>>) -> Vec<String> {
+    if enabled { contexts.into_iter().flatten().collect() } else { Vec::new() }
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Issues, their comments and what they wait for.
 
 use super::super::{
+    answer::Answer,
     convert,
+    paging::plain_rows,
     wire::{WireComment, WireIssue},
 };
 use super::{Gitea, converted, single, state_word};
@@ -10,23 +12,27 @@ use crate::{
         ids::{IssueNumber, Login},
         issue::{Comment, DependencyLink, Issue, OpenOrClosed},
     },
-    ports::forge::{ForgeError, ForgeResult, StateFilter},
+    ports::forge::{ForgeError, ForgeResult, Listed, StateFilter},
 };
 use reqwest::Method;
 use serde_json::json;
 
 impl Gitea {
-    pub(super) async fn list_issues(&self, state: StateFilter, label: Option<&str>) -> ForgeResult<Vec<Issue>> {
+    pub(super) async fn list_issues(&self, state: StateFilter, label: Option<&str>) -> ForgeResult<Listed<Issue>> {
         let mut target = self.below(["issues"]).query("state", state_word(state)).query("type", "issues");
         // A comma separates names in the query, so a name that holds one can only be looked for here.
         if let Some(label) = label.filter(|label| !label.contains(',')) {
             target = target.query("labels", label);
         }
-        let wires = self.list(target.clone(), |issue: &WireIssue| issue.number).await?;
-        let issues = wires.into_iter().filter(|issue| issue.pull_request.is_none()).collect();
-        let mut issues = converted(issues, &target, convert::issue)?;
-        issues.retain(|issue| label.is_none_or(|label| issue.has_label(label)) && matches(state, issue.state));
-        Ok(issues)
+        let rows = |answer: &Answer| {
+            let rows = plain_rows::<WireIssue>(answer)?.into_iter();
+            Ok(rows.map(|row| row.checked(|issue| issue.number != 0, "it has no number").not_null()).collect())
+        };
+        let Listed { items, unreadable } = self.readable(target.clone(), |issue| issue.number, rows).await?;
+        let issues = items.into_iter().filter(|issue| issue.pull_request.is_none()).collect();
+        let mut items = converted(issues, &target, convert::issue)?;
+        items.retain(|issue| label.is_none_or(|label| issue.has_label(label)) && matches(state, issue.state));
+        Ok(Listed { items, unreadable })
     }
 
     pub(super) async fn read_issue(&self, number: IssueNumber) -> ForgeResult<Issue> {

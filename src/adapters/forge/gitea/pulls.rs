@@ -1,15 +1,19 @@
 //! Pull requests: reading, opening, merging.
 
 use super::super::{
+    answer::Answer,
     convert,
     http::Target,
+    paging::plain_rows,
     retry,
     wire::{WireFile, WirePullRequest},
 };
 use super::{Gitea, issues::matches, single, state_word};
 use crate::{
     domain::{ids::PullRequestNumber, pull_request::PullRequest},
-    ports::forge::{Created, ForgeError, ForgeResult, MergeRequest, MergeStyle, NewPullRequest, StateFilter},
+    ports::forge::{
+        Created, ForgeError, ForgeResult, Listed, MergeRequest, MergeStyle, NewPullRequest, StateFilter, Unreadable,
+    },
 };
 use reqwest::Method;
 use serde_json::json;
@@ -19,24 +23,24 @@ impl Gitea {
         self.below(["pulls"]).at(number.0)
     }
 
-    pub(super) async fn list_pull_requests(&self, state: StateFilter) -> ForgeResult<Vec<PullRequest>> {
+    pub(super) async fn list_pull_requests(&self, state: StateFilter) -> ForgeResult<Listed<PullRequest>> {
         let target = self.below(["pulls"]).query("state", state_word(state));
-        let wires = self.list(target.clone(), |pull: &WirePullRequest| pull.number).await?;
-        let mut pulls = Vec::with_capacity(wires.len());
+        let rows = |answer: &Answer| {
+            let rows = plain_rows::<WirePullRequest>(answer)?.into_iter();
+            Ok(rows.map(|row| row.checked(|pull| pull.number != 0, "it has no number").not_null()).collect())
+        };
+        let Listed { items: wires, mut unreadable } = self.readable(target, |pull| pull.number, rows).await?;
+        let mut items = Vec::with_capacity(wires.len());
         for wire in wires {
-            let number = wire.number;
+            let number = Some(wire.number);
             match convert::pull_request(wire) {
-                Ok(pull) => pulls.push(pull),
-                Err(lack) if number == 0 => {
-                    let request = target.label(&Method::GET);
-                    return Err(ForgeError::Garbled { request, message: lack.to_owned() });
-                }
-                // A pull request whose git data is broken, for which forges also say `null`; it must not hide the others.
-                Err(lack) => tracing::warn!(pull_request = number, "left out of the list: {lack}"),
+                Ok(pull) => items.push(pull),
+                // One whose git data is broken, for which forges also say `null`; it must not hide the others.
+                Err(lack) => unreadable.push(Unreadable { number, why: lack.to_owned() }),
             }
         }
-        pulls.retain(|pull| matches(state, pull.state));
-        Ok(pulls)
+        items.retain(|pull| matches(state, pull.state));
+        Ok(Listed { items, unreadable })
     }
 
     pub(super) async fn read_pull_request(&self, number: PullRequestNumber) -> ForgeResult<PullRequest> {
@@ -71,6 +75,14 @@ impl Gitea {
             Err(ForgeError::Refused { status: 409, .. }) => Ok(Created::AlreadyThere),
             Err(error) => Err(error),
         }
+    }
+
+    pub(super) async fn write_body(&self, number: PullRequestNumber, body: &str) -> ForgeResult<()> {
+        let answer = self.write(Method::PATCH, &self.pull_target(number), Some(&json!({ "body": body }))).await?;
+        let written = single(&answer, convert::pull_request)?;
+        // Forges may keep other line ends.
+        let is_there = written.number == number && written.body.lines().eq(body.lines());
+        if is_there { Ok(()) } else { Err(answer.garbled("the text is not the one that was written")) }
     }
 
     /// Merges exactly the commit that was judged. The branch stays: it goes only after the merge was read back.

@@ -1,7 +1,9 @@
 //! Reviews with their inline comments.
 
 use super::super::{
+    answer::Answer,
     convert,
+    paging::{List, Row, plain_rows},
     wire::{WireInlineComment, WireReview},
 };
 use super::Gitea;
@@ -21,7 +23,10 @@ const REVIEWS_AT_ONCE: usize = 6;
 impl Gitea {
     pub(super) async fn list_reviews(&self, number: PullRequestNumber) -> ForgeResult<Vec<Review>> {
         let target = self.below(["pulls"]).at(number.0).at("reviews");
-        let wires = self.list(target.clone(), |review: &WireReview| review.id).await?;
+        // An entry that cannot be read may be the one that asks for changes.
+        let rows = |answer: &Answer| Ok(plain_rows::<WireReview>(answer)?.into_iter().map(Row::not_null).collect());
+        let key = |review: &WireReview| review.id;
+        let wires = List { api: &self.api, target: target.clone(), rows, key, total_is_trusted: true }.all().await?;
         let mut reviews: Vec<Review> = stream::iter(wires)
             .map(|wire| async {
                 let comments = self.remarks(number, &wire).await?;

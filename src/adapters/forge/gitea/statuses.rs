@@ -2,7 +2,7 @@
 
 use super::super::{
     convert,
-    paging::List,
+    paging::{List, Row},
     wire::{WireCombined, WireStatus},
 };
 use super::Gitea;
@@ -20,7 +20,10 @@ impl Gitea {
         let list = List {
             api: &self.api,
             target: self.below(["commits"]).at(commit).at("status"),
-            rows: |answer| Ok(answer.json::<Option<WireCombined>>()?.unwrap_or_default().statuses),
+            rows: |answer| {
+                let statuses = answer.json::<Option<WireCombined>>()?.unwrap_or_default().statuses;
+                Ok(statuses.into_iter().map(|status| status.map_or(Row::Null, Row::Entry)).collect())
+            },
             key: |status: &WireStatus| (status.id, status.context.clone()),
             // Some forges count the page here, not the list.
             total_is_trusted: false,

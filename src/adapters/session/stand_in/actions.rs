@@ -7,7 +7,7 @@ use super::{
     transcript::Transcript,
 };
 use crate::adapters::process::Program;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     collections::VecDeque,
     path::{Path, PathBuf},
@@ -193,6 +193,11 @@ impl Worker {
         match action {
             Action::Run(run) => return self.run(&run, shell.clone().args(["-c", &run.command]), last_message).await,
             Action::Write(write) => {
+                let path = std::env::current_dir().unwrap_or_default().join(&write.path);
+                let input = json!({ "file_path": path, "content": write.text });
+                if let Some(flow) = self.refused("Write", input, false, last_message).await {
+                    return flow;
+                }
                 if let Err(error) = std::fs::write(&write.path, write.text) {
                     self.say(&format!("{}: {error}", write.path.display()), last_message);
                     return Flow::EndTurn;
@@ -227,7 +232,12 @@ impl Worker {
     }
 
     async fn run(&self, run: &Run, program: Program, last_message: &mut String) -> Flow {
+        self.session.transcript.tool_use(&run.command);
         self.show(format!("● Bash({})", shortened(&run.command)));
+        let input = json!({ "command": run.command });
+        if let Some(flow) = self.refused("Bash", input, run.may_fail, last_message).await {
+            return flow;
+        }
         let result = program.timeout(Duration::from_secs(run.timeout_secs)).keep_tail().run().await;
         let (success, text) = match result {
             Ok(output) => (output.status.success(), [output.text(), output.error_text()].join("\n")),
@@ -241,6 +251,17 @@ impl Worker {
         }
         self.say(&format!("A command failed: {}", shortened(text.trim())), last_message);
         Flow::EndTurn
+    }
+
+    /// Asks the hooks whether a tool may be used. Returns how the turn goes on when they refuse.
+    async fn refused(&self, tool: &str, input: Value, may_fail: bool, last_message: &mut String) -> Option<Flow> {
+        let reason = self.fire("PreToolUse", json!({ "tool_name": tool, "tool_input": input })).await.block?;
+        self.show(format!("  ⎿ {}", shortened(&reason)));
+        if may_fail {
+            return Some(Flow::Next);
+        }
+        self.say(&format!("A hook refused what I wanted to do: {}", shortened(&reason)), last_message);
+        Some(Flow::EndTurn)
     }
 
     async fn wait(&self, awaited: Awaited, timeout_secs: u64, last_message: &mut String) -> Flow {

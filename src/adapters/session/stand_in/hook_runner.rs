@@ -81,7 +81,9 @@ impl Hooks {
 /// Returns whether a group's matcher, a regular expression on what started the event, lets it run.
 fn matches(group: &Value, details: &Value) -> bool {
     let Some(matcher) = group["matcher"].as_str().filter(|matcher| !["", "*"].contains(matcher)) else { return true };
-    let subject = ["source", "notification_type", "trigger", "reason"].iter().find_map(|name| details[name].as_str());
+    let subject = ["tool_name", "source", "notification_type", "trigger", "reason"]
+        .iter()
+        .find_map(|name| details[name].as_str());
     let regex = regex::Regex::new(&format!("^(?:{matcher})$"));
     subject.is_none_or(|subject| regex.is_ok_and(|regex| regex.is_match(subject)))
 }
@@ -97,6 +99,10 @@ async fn run(event: &str, command: &str, timeout_secs: Option<f64>, payload: &st
     let text = output.text();
     let decision: Value = serde_json::from_str(&text).unwrap_or_default();
     match output.status.code() {
+        Some(0) if decision["hookSpecificOutput"]["permissionDecision"] == "deny" => {
+            let reason = decision["hookSpecificOutput"]["permissionDecisionReason"].as_str();
+            said.block = Some(reason.unwrap_or_default().to_owned());
+        }
         Some(0) if decision["decision"] == "block" => {
             said.block = Some(decision["reason"].as_str().unwrap_or_default().to_owned());
         }

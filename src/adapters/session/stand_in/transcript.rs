@@ -47,16 +47,34 @@ impl Transcript {
     }
 
     pub(super) fn assistant(&self, text: &str) {
-        let tokens = text.len().div_ceil(4);
-        let usage = json!({
-            "input_tokens": 10, "output_tokens": tokens,
-            "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,
-        });
-        let message = json!({
-            "id": format!("msg_{}", new_uuid()), "type": "message", "role": "assistant", "model": self.model,
-            "content": [{ "type": "text", "text": text }], "stop_reason": "end_turn", "usage": usage,
-        });
-        self.append("assistant", message);
+        self.answer(&json!({ "type": "text", "text": text }), "end_turn", text.len());
+    }
+
+    /// A command that the agent runs is an answer of the model as well, and what it prints is sent back as the user's.
+    pub(super) fn tool_use(&self, command: &str) {
+        let id = format!("toolu_{}", new_uuid());
+        let call = json!({ "type": "tool_use", "id": id, "name": "Bash", "input": { "command": command } });
+        self.answer(&call, "tool_use", command.len());
+        let result = json!({ "type": "tool_result", "tool_use_id": id, "content": "" });
+        self.append("user", json!({ "role": "user", "content": [result] }));
+    }
+
+    fn answer(&self, content: &Value, stop_reason: &str, length: usize) {
+        let id = format!("msg_{}", new_uuid());
+        // One line for each part of an answer, with what was used until then: only the last counts.
+        let thought = json!({ "type": "thinking", "thinking": "" });
+        for (part, tokens) in [(&thought, 1), (content, length.div_ceil(4))] {
+            let usage = json!({
+                "input_tokens": 10, "output_tokens": tokens, "service_tier": "standard",
+                "cache_creation_input_tokens": 200, "cache_read_input_tokens": 1_000,
+                "cache_creation": { "ephemeral_5m_input_tokens": 150, "ephemeral_1h_input_tokens": 50 },
+            });
+            let message = json!({
+                "id": id, "type": "message", "role": "assistant", "model": self.model,
+                "content": [part], "stop_reason": stop_reason, "usage": usage,
+            });
+            self.append("assistant", message);
+        }
     }
 
     /// A transcript that cannot be written is no reason to stop working, as with the original.

@@ -1,5 +1,9 @@
 //! The real claude program in the place of the stand-in, with a scripted model. Only where `RIG_TEST_CLAUDE` names the
-//! program; it says so where it does not.
+//! program; it says so where it does not, and fails with `RIG_TEST_REQUIRE=1`.
+
+mod errors;
+mod starts;
+mod stories;
 
 use crate::{
     by_hand_support::{end, json_lines},
@@ -10,7 +14,12 @@ use rig::{
     adapters::session::ClaudeAgent,
     ports::session::{HookKind, SessionPlan, Sessions},
 };
-use std::{io::Write, path::Path, time::Duration};
+use std::{
+    io::Write,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 /// Longest time of a demo with one issue; about four seconds where nothing else runs.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -18,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(150);
 const MESSAGES: usize = 20;
 
 /// What a claude needs to start without a question and to ask nobody but the scripted model.
-const VARIABLES: [(&str, &str); 5] = [
+pub(crate) const VARIABLES: [(&str, &str); 5] = [
     ("ANTHROPIC_AUTH_TOKEN", "made-up"),
     ("DISABLE_TELEMETRY", "1"),
     ("DISABLE_ERROR_REPORTING", "1"),
@@ -26,19 +35,30 @@ const VARIABLES: [(&str, &str); 5] = [
     ("CLAUDE_CODE_MAX_RETRIES", "0"),
 ];
 
+/// The program, for as long as a test has it: one at a time, so that each is as quick as on a machine of its own.
+pub(crate) struct Claude {
+    pub(crate) program: String,
+    _turn: MutexGuard<'static, ()>,
+}
+
 /// Returns the program that the environment names, if any.
-fn claude() -> Option<String> {
+pub(crate) fn claude() -> Option<Claude> {
+    static TURN: Mutex<()> = Mutex::new(());
     let named = std::env::var("RIG_TEST_CLAUDE").ok().filter(|program| !program.is_empty());
-    if named.is_none() {
+    let Some(program) = named else {
+        let required = std::env::var("RIG_TEST_REQUIRE").is_ok_and(|value| value == "1");
+        assert!(!required, "RIG_TEST_REQUIRE=1, and RIG_TEST_CLAUDE names no program");
         // Past the test harness, which would keep it to itself.
         let said = "skipped: a test with the real claude; RIG_TEST_CLAUDE names no program\n";
         let _ = std::io::stderr().write_all(said.as_bytes());
-    }
-    named
+        return None;
+    };
+    // A test that failed has left nothing behind that the next one would mind.
+    Some(Claude { program, _turn: TURN.lock().unwrap_or_else(PoisonError::into_inner) })
 }
 
 /// Marks the first start as done: it asks for a theme.
-fn accept_first_start(home: &Path) {
+pub(crate) fn accept_first_start(home: &Path) {
     std::fs::write(home.join(".claude.json"), r#"{"hasCompletedOnboarding": true}"#).unwrap();
 }
 
@@ -61,12 +81,12 @@ fn work_on_the_demo(text: &str) -> Vec<String> {
 
 #[test]
 fn an_issue_of_the_demo_is_merged() {
-    let Some(program) = claude() else { return };
+    let Some(claude) = claude() else { return };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let url = runtime.block_on(scripted_api::serve(work_on_the_demo));
     let folder = tempfile::tempdir().unwrap();
     accept_first_start(folder.path());
-    std::os::unix::fs::symlink(program, folder.path().join("claude")).unwrap();
+    std::os::unix::fs::symlink(&claude.program, folder.path().join("claude")).unwrap();
     let mut demo = assert_cmd::Command::new(env!("CARGO_BIN_EXE_rig"));
     demo.env_clear().env("HOME", folder.path()).env("TMPDIR", folder.path()).envs(VARIABLES);
     demo.env("PATH", format!("{}:/usr/bin:/bin", folder.path().display())).env("ANTHROPIC_BASE_URL", url);
@@ -78,9 +98,9 @@ fn an_issue_of_the_demo_is_merged() {
 }
 
 /// A session with the real program; its first turn has ended.
-async fn session(program: String) -> (Terminals, SessionPlan) {
+async fn session(program: &str) -> (Terminals, SessionPlan) {
     let url = scripted_api::serve(|_| Vec::new()).await;
-    let terminals = Terminals::with_agent(ClaudeAgent { command: program, args: Vec::new(), model: None });
+    let terminals = Terminals::with_agent(ClaudeAgent { command: program.to_owned(), args: Vec::new(), model: None });
     accept_first_start(&terminals.path().join("home"));
     let mut plan = terminals.plan(1, serde_json::json!([]));
     plan.env.extend(VARIABLES.map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -92,8 +112,8 @@ async fn session(program: String) -> (Terminals, SessionPlan) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_typed_line_is_submitted_once_and_exactly() {
-    let Some(program) = claude() else { return };
-    let (terminals, _) = session(program).await;
+    let Some(claude) = claude() else { return };
+    let (terminals, _) = session(&claude.program).await;
     let lines: Vec<String> =
         (0..MESSAGES).map(|number| format!("Note number {number}; $(x) `y` ü and go on.")).collect();
     for (count, line) in lines.iter().enumerate() {
@@ -105,8 +125,8 @@ async fn every_typed_line_is_submitted_once_and_exactly() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_session_is_resumed_and_an_ended_one_says_so() {
-    let Some(program) = claude() else { return };
-    let (terminals, mut plan) = session(program).await;
+    let Some(claude) = claude() else { return };
+    let (terminals, mut plan) = session(&claude.program).await;
     // The program writes its transcript a moment behind its hooks.
     let home = terminals.path().join("home/.claude/projects");
     terminals
@@ -132,9 +152,10 @@ async fn a_killed_session_is_resumed_and_an_ended_one_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repository_cannot_hold_up_the_start_with_a_question() {
-    let Some(program) = claude() else { return };
+    let Some(claude) = claude() else { return };
     let url = scripted_api::serve(|_| Vec::new()).await;
-    let terminals = Terminals::with_agent(ClaudeAgent { command: program, args: Vec::new(), model: None });
+    let terminals =
+        Terminals::with_agent(ClaudeAgent { command: claude.program.clone(), args: Vec::new(), model: None });
     accept_first_start(&terminals.path().join("home"));
     let worktree = terminals.worktree();
     std::fs::write(terminals.path().join("outside.md"), "From outside.").unwrap();
