@@ -81,6 +81,8 @@ fn conversation(matrix: &MatrixWorld, step: Step) {
     until("the thread is told of the merge", || {
         matrix.told_in(&root).iter().any(|text| text.contains("is merged")).then_some(())
     });
+    // It is told beside the tidying up; the next conversation needs the slot.
+    until("the run has ended", || matrix.world.runs(false).is_empty().then_some(()));
     let opening = format!("widget #{issue}: ");
     assert_eq!(matrix.told().iter().filter(|event| body(event).starts_with(&opening)).count(), 1, "{step:?}");
     let told = matrix.told_in(&root);
