@@ -1,15 +1,19 @@
 //! The one place that builds adapters for the commands.
 
 mod chat;
+mod ci;
+mod sessions;
+mod store;
 
 pub use chat::{
     LoggedIn, RoomReport, bridge_failure, bridge_last_failure, bridge_lock, bridge_wake, bridges, matrix_check,
     matrix_login,
 };
+pub use sessions::{any_sessions, end_all, is_installed, missing_programs, tmux_socket};
+pub use store::{existing_store, store, store_failure};
 
 use crate::{
     adapters::{
-        ci::{ForgeStatusCi, ForgeStatusPlan, LocalCi, LocalCiPlan, NoCi, WoodpeckerCi, WoodpeckerPlan},
         ci_breaks::BreakFiles,
         crontab::UserCrontab,
         flock::FlockLocks,
@@ -19,20 +23,10 @@ use crate::{
         notify::{NotifyCommand, Webhook},
         process_identity,
         run_files::LocalRunFiles,
-        session::{
-            claude::ClaudeAgent,
-            command::CommandAgent,
-            tmux::{TmuxPlace, TmuxSessions},
-        },
-        store::sqlite::SqliteStore,
         system_clock::SystemClock,
         transcripts::Transcripts,
     },
-    config::{
-        self, Root,
-        secrets::known_values,
-        settings::{AgentKind, CiProvider, Project},
-    },
+    config::{Root, secrets::known_values, settings::Project},
     domain::{
         chat::Channel,
         ids::{IssueNumber, ProjectName, RunId},
@@ -40,17 +34,16 @@ use crate::{
     },
     engine::{World, world::Senders},
     output::{
-        Exit, Failure,
+        Failure,
         logging::{LogError, Logging},
     },
     ports::{
         allowance::Allowance,
-        ci::Ci,
         crontab::Crontab,
         forge::Forge,
         launch::Machine,
         run_files::RunFiles,
-        store::{DriverRow, Store, StoreError, StoreResult},
+        store::{DriverRow, Store},
         workspace::Workspace,
     },
 };
@@ -59,21 +52,6 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-
-/// Opens the root's store when there is one. Makes none: a command that only looks leaves no trace.
-pub async fn existing_store(root: &Root) -> Result<Option<Arc<dyn Store>>, Failure> {
-    let path = root.database();
-    match path.try_exists() {
-        Ok(true) => {}
-        Ok(false) => return Ok(None),
-        Err(error) => {
-            return Err(Failure::user(format!("the store {} cannot be reached: {error}", path.display()))
-                .hint("run rig as the user who owns the state folder"));
-        }
-    }
-    let store = SqliteStore::open(&path, &host()).await.map_err(|error| store_failure(&error))?;
-    Ok(Some(Arc::new(store)))
-}
 
 /// Returns this machine's name, as events carry it.
 pub fn host() -> String {
@@ -90,44 +68,9 @@ pub fn driver_scope(driver: &DriverRow) -> Option<String> {
     process_identity::scope(driver.pid).filter(|_| driver_lives(driver))
 }
 
-/// Returns what a failing store is to people.
-pub fn store_failure(error: &StoreError) -> Failure {
-    let (exit, hint) = match error {
-        StoreError::NewerSchema { .. } => (Exit::User, "this root was used by a newer rig: update this one"),
-        StoreError::NotWritable { .. } => {
-            (Exit::User, "check that the state folder is writable and its disk is not full")
-        }
-        StoreError::Damaged { .. } => (Exit::Internal, "keep a copy of state/rig.db before anything else"),
-        StoreError::RunEnded { .. } => (Exit::User, "rig retry begins another run"),
-        StoreError::Conflict { .. } | StoreError::AlreadyOpen { .. } | StoreError::NoSlot { .. } => (Exit::Held, ""),
-        StoreError::Failed { .. } => (Exit::Internal, "try again; if it stays, look at state/rig.db and its disk"),
-    };
-    Failure::new(exit, error).hint(hint)
-}
-
-/// Opens the root's store, making it when there is none.
-pub async fn store(root: &Root) -> Result<Arc<dyn Store>, Failure> {
-    root.ensure_state().map_err(super::root_failure)?;
-    let store = SqliteStore::open(&root.database(), &host()).await.map_err(|error| store_failure(&error))?;
-    name_repositories(root, &store).await.map_err(|error| store_failure(&error))?;
-    Ok(Arc::new(store))
-}
-
 /// Returns a new id that nothing else has.
 pub fn new_id() -> String {
     ulid::Ulid::new().to_string()
-}
-
-/// Writes down which repository the runs of an older rig work on, so that no project of the same one begins them again.
-async fn name_repositories(root: &Root, store: &dyn Store) -> StoreResult<()> {
-    let open = store.open_runs(None).await?;
-    if open.iter().all(|row| !row.repository.is_unknown()) {
-        return Ok(());
-    }
-    for project in config::load(root, &[]).projects {
-        store.name_repository(&project.name, &project.key()).await?;
-    }
-    Ok(())
 }
 
 /// Returns the absolute path of this program, as tmux, git and cron can call it.
@@ -170,13 +113,6 @@ fn make_root_id(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Returns the name of the root's own tmux socket.
-pub fn tmux_socket(root: &Root) -> String {
-    use sha2::{Digest, Sha256};
-    let hash = Sha256::digest(root.path().as_os_str().as_encoded_bytes());
-    format!("rig-{}", hash.iter().take(5).map(|byte| format!("{byte:02x}")).collect::<String>())
-}
-
 /// Returns what takes secrets out of texts: those of all projects of the root, whichever is worked on.
 pub fn redactor(root: &Root, projects: &[Project]) -> Redactor {
     Redactor::new(known_values(root, projects).into_iter().map(SecretText::new))
@@ -200,8 +136,8 @@ pub async fn bounded_world(
     let forge: Arc<dyn Forge> =
         Arc::new(bot_forge(&project)?.pausing_in(pause_file(root, &project)).within(allowance.clone()));
     let workspace: Arc<dyn Workspace> = Arc::new(workspace(root, &project, &redactor));
-    let ci = ci(root, &project, &redactor, workspace.clone(), forge.clone())?;
-    let sessions = sessions(root, &project, rig.clone())?;
+    let ci = ci::ci(root, &project, &redactor, workspace.clone(), forge.clone())?;
+    let sessions = sessions::sessions(root, &project, rig.clone())?;
     Ok(World {
         root: root.clone(),
         root_id: root_id(root)?,
@@ -215,7 +151,7 @@ pub async fn bounded_world(
         outbox: store.clone(),
         senders: senders(&project)?,
         store,
-        usage: Arc::new(Transcripts::new(&[agents_folder(&project), root.state_dir().join("claude")])),
+        usage: Arc::new(Transcripts::new(&[sessions::agents_folder(&project), root.state_dir().join("claude")])),
         clock: Arc::new(SystemClock::default()),
         machine: machine(root, rig),
         redactor,
@@ -239,41 +175,9 @@ fn senders(project: &Project) -> Result<Senders, Failure> {
     Ok(senders)
 }
 
-/// Returns the folder of the agent's own files, as the agent itself finds it unless rig lends it another.
-fn agents_folder(project: &Project) -> PathBuf {
-    let given = |name: &str| {
-        let value = project.agent.env.iter().find(|(known, _)| known == name);
-        value.map(|(_, value)| PathBuf::from(secrecy::ExposeSecret::expose_secret(value)))
-    };
-    let home = || given("HOME").or_else(|| std::env::var_os("HOME").map(PathBuf::from)).unwrap_or_default();
-    given("CLAUDE_CONFIG_DIR").unwrap_or_else(|| home().join(".claude"))
-}
-
 /// Opens a regular file for reading; a pipe or a link that an agent put in its place is an error.
 pub fn open_regular(path: &Path) -> std::io::Result<(std::fs::File, std::fs::Metadata)> {
     crate::adapters::session::files::open_regular(path)
-}
-
-/// Returns the root's sessions, to look at and to end; to start one takes a project.
-pub fn any_sessions(root: &Root) -> TmuxSessions {
-    let rig = std::env::current_exe().unwrap_or_default();
-    TmuxSessions::new(TmuxPlace::named(tmux_socket(root)), rig, root.path().to_owned(), ClaudeAgent::default())
-}
-
-/// Connects to tmux with the project's kind of agent.
-fn sessions(root: &Root, project: &Project, rig: PathBuf) -> Result<TmuxSessions, Failure> {
-    let (place, folder) = (TmuxPlace::named(tmux_socket(root)), root.path().to_owned());
-    let (command, args) = (project.agent.command.clone(), project.agent.args.clone());
-    Ok(match &project.agent.kind {
-        AgentKind::Claude => {
-            TmuxSessions::new(place, rig, folder, ClaudeAgent { command, args, model: project.agent.model.clone() })
-        }
-        AgentKind::Command { ready_pattern, idle_time } => {
-            let ready = CommandAgent::pattern(ready_pattern)
-                .map_err(|error| Failure::user(error).context(format!("project {}", project.name)))?;
-            TmuxSessions::new(place, rig, folder, CommandAgent { command, args, ready, quiet: *idle_time })
-        }
-    })
 }
 
 /// Returns this machine.
@@ -335,59 +239,6 @@ fn workspace(root: &Root, project: &Project, redactor: &Arc<Redactor>) -> GitWor
     .pushing_rescues(&project.forge.push_token, redactor.clone())
 }
 
-fn ci(
-    root: &Root,
-    project: &Project,
-    redactor: &Arc<Redactor>,
-    workspace: Arc<dyn Workspace>,
-    forge: Arc<dyn Forge>,
-) -> Result<Arc<dyn Ci>, Failure> {
-    let stale = project.ci.stale.and_then(|stale| stale.try_into().ok());
-    let redactor = redactor.clone();
-    let redact = Arc::new(move |text: &str| redactor.redact(text).into_owned());
-    Ok(match project.ci.provider {
-        CiProvider::None => Arc::new(NoCi),
-        CiProvider::Woodpecker => {
-            let Some(woodpecker) = &project.ci.woodpecker else {
-                return Err(Failure::internal(format!("project {} has no Woodpecker", project.name)));
-            };
-            let plan = WoodpeckerPlan {
-                url: woodpecker.url.clone(),
-                token: woodpecker.token.clone(),
-                repository_id: woodpecker.repository_id,
-                repository: project.repository.clone(),
-                stale,
-                redact,
-            };
-            let client = WoodpeckerCi::new(plan, Arc::new(SystemClock::default()));
-            Arc::new(client.map_err(|error| {
-                Failure::user(error.to_string().replacen("the forge", "Woodpecker", 1))
-                    .context(format!("project {}", project.name))
-            })?)
-        }
-        CiProvider::Forge => {
-            let plan = ForgeStatusPlan {
-                required_contexts: project.ci.required_contexts.clone(),
-                primary_branch: project.primary_branch.clone(),
-                contexts_file: root.ci_dir(&project.name).join("contexts.json"),
-                stale,
-            };
-            Arc::new(ForgeStatusCi::new(plan, forge, Arc::new(SystemClock::default())))
-        }
-        CiProvider::Local => {
-            let plan = LocalCiPlan {
-                command: project.ci.command.clone(),
-                timeout: project.ci.timeout,
-                env_allow: project.agent.env_allow.clone(),
-                log_url: project.ci.log_url.clone(),
-                log_dir: root.ci_dir(&project.name),
-                redact,
-            };
-            Arc::new(LocalCi::new(plan, workspace, forge))
-        }
-    })
-}
-
 /// Returns the folder of what all roots of the user share: locks, and what CI broke for lately.
 fn host_folder() -> Result<PathBuf, Failure> {
     let base = match std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute()) {
@@ -417,36 +268,9 @@ pub fn run_files(
     Ok(Arc::new(files))
 }
 
-/// Returns what is missing on this machine for working on issues: tmux, git, or the project's agent.
-pub fn missing_programs(project: &Project) -> Option<Failure> {
-    let agent = project.agent.command.as_str();
-    let hint = |program: &str| match program {
-        "tmux" | "git" => format!("install it: apt-get install {program}"),
-        _ => format!("install it, or name another program in [agent] command of {}.toml", project.name),
-    };
-    ["git", "tmux", agent]
-        .into_iter()
-        .find(|program| !is_installed(program))
-        .map(|program| Failure::user(format!("`{program}` is not installed")).hint(hint(program)))
-}
-
-/// Returns whether a program is on the PATH, or there when it is a path.
-pub fn is_installed(program: &str) -> bool {
-    if program.contains('/') {
-        return std::path::Path::new(program).is_file();
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-}
-
 /// Returns the crontab of the user who runs rig.
 pub fn crontab() -> Box<dyn Crontab> {
     Box::new(UserCrontab)
-}
-
-/// Ends the root's own tmux server and every session in it.
-pub async fn end_sessions(root: &Root) -> Result<(), crate::ports::session::SessionError> {
-    any_sessions(root).end_server().await
 }
 
 /// Starts this process's log in the root's state folder.

@@ -222,10 +222,13 @@ async fn adopt(world: &World, open_runs: &[RunRow], report: &mut Report) -> Resu
             report.problems.push(error.to_string());
             continue;
         }
-        // Adopted at the tick before as well, and nobody leads it: its drivers do not get as far as a sign of life.
+        // Adopted a while ago as well, and nobody leads it: its drivers do not get as far as a sign of life.
         let last = world.store.decisions(&row.project, Some(row.issue.0), 1).await?;
-        if last.first().is_some_and(|decision| decision.code == Code::Adopted.name() && decision.words == words_of(row))
-        {
+        let in_vain = |last: &DecisionRow| {
+            let is_same = last.code == Code::Adopted.name() && last.words == words_of(row);
+            is_same && now.duration_since(last.at) >= LATE_BEAT
+        };
+        if last.first().is_some_and(in_vain) {
             let log = world.root.run(&row.project, row.issue).driver_log();
             report.problems.push(format!("the driver of issue {} does not stay; see {}", row.issue, log.display()));
         }

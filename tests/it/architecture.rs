@@ -24,6 +24,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("commands/wire.rs", "crate::adapters", "it is the place that builds adapters"),
     ("commands/wire/chat.rs", "crate::adapters", "the part of the wiring that is about chats"),
+    ("commands/wire/ci.rs", "crate::adapters", "the part of the wiring that is about CI"),
+    ("commands/wire/sessions.rs", "crate::adapters", "the part of the wiring that is about sessions"),
+    ("commands/wire/store.rs", "crate::adapters", "the part of the wiring that is about the store"),
     ("commands/wire.rs", "crate::embedded_forge", "it starts the embedded forge for the commands"),
     ("commands/forge.rs", "crate::embedded_forge", "`rig forge serve` is the embedded forge"),
     ("commands/demo", "crate::embedded_forge", "the demo runs on the embedded forge"),

@@ -27,6 +27,9 @@ mod git_world;
 #[path = "../support/status_board.rs"]
 mod status_board;
 
+#[path = "../support/ports.rs"]
+mod ports;
+
 mod local_ci;
 mod merge_answers;
 mod woodpecker;

@@ -1,7 +1,7 @@
 //! Every answer that a forge gives to a merge, and what rig concludes from it once it has read the pull request again.
 
 use crate::{
-    forge_support::{Checkout, TestForge},
+    forge_support::{Checkout, DEADLINE, TestForge},
     root_support::TestRoot,
 };
 use rig::{
@@ -17,7 +17,10 @@ use rig::{
     },
 };
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 struct Scene {
     forge: TestForge,
@@ -163,22 +166,24 @@ async fn a_merge_whose_branch_may_not_be_deleted_is_a_merge() {
 async fn a_push_between_judgement_and_merge_is_judged_anew() {
     let scene = Scene::new("").await;
     let (number, head) = scene.ready("raced").await;
-    scene.spoil(json!({ "kind": "latency", "ms": 1500 })).await;
+    scene.spoil(json!({ "kind": "latency", "ms": 5_000 })).await;
+    // Only the push has to be quicker than the merge.
+    let new = scene.checkout.commit("raced.txt", "changed", "a change after the judgement");
     let push = async {
         // Once the merge is on its way, which the forge's own count of requests tells.
         let path = format!("/api/v1{}", scene.forge.at(&format!("/pulls/{number}/merge")));
+        let deadline = Instant::now() + DEADLINE;
         loop {
             let seen = scene.forge.call("GET", "/-/requests", &scene.forge.admin, Value::Null).await.body;
             if seen["requests"].as_array().unwrap().iter().any(|one| one["path"] == path) {
                 break;
             }
-            tokio::task::yield_now().await;
+            assert!(Instant::now() < deadline, "the merge is not asked for: {seen}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let new = scene.checkout.commit("raced.txt", "changed", "a change after the judgement");
         scene.checkout.run(&["push", "--quiet", "origin", "raced"]);
-        new
     };
-    let (answer, new) = tokio::join!(scene.merge(number, &head), push);
+    let (answer, ()) = tokio::join!(scene.merge(number, &head), push);
     let answer = answer.unwrap();
     assert!(matches!(&answer, Event::HeadMoved { head } if head.as_str() == new), "{answer:?}");
     assert!(!scene.is_merged(number).await);

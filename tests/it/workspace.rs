@@ -1,6 +1,9 @@
 //! The workspace over real git, with bare repositories in temporary folders as the forge and as mirrors.
 
-use crate::git_world::{World, branch, git, issue};
+use crate::{
+    git_world::{World, branch, git, issue},
+    ports::ClosedPort,
+};
 use rig::ports::workspace::{MirrorPush, Workspace, WorkspaceError};
 use std::{
     fs,
@@ -502,7 +505,7 @@ async fn a_mirror_gets_the_branch_and_the_tags_and_is_never_forced() {
 #[tokio::test]
 async fn a_mirror_that_is_missing_or_hangs_is_told_without_its_password() {
     let world = World::new();
-    let workspace = world.workspace_with(|plan| plan.network_timeout = Duration::from_secs(2));
+    let workspace = world.workspace();
     let head = workspace.fetch_primary().await.unwrap();
     let missing = world.path().join("no-such.git").display().to_string();
     let answer = workspace.push_mirror("gone", &missing, &head).await.unwrap();
@@ -513,7 +516,8 @@ async fn a_mirror_that_is_missing_or_hangs_is_told_without_its_password() {
     // Accepts connections and never says a word.
     let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://me:sesame@{}/x.git", deaf.local_addr().unwrap());
-    let answer = workspace.push_mirror("deaf", &url, &head).await.unwrap();
+    let hasty = world.workspace_with(|plan| plan.network_timeout = Duration::from_secs(2));
+    let answer = hasty.push_mirror("deaf", &url, &head).await.unwrap();
     let MirrorPush::Failed(why) = answer else { panic!("{answer:?}") };
     assert!(why.contains("no answer within 2 s") && !why.contains("sesame"), "{why}");
 }
@@ -521,11 +525,9 @@ async fn a_mirror_that_is_missing_or_hangs_is_told_without_its_password() {
 #[tokio::test]
 async fn an_unreachable_forge_is_told_from_one_that_refuses() {
     let world = World::new();
-    let closed = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap()
-    };
-    let unreachable = world.workspace_with(|plan| plan.remote_url = format!("http://bot:sesame@{closed}/a/b.git"));
+    let closed = ClosedPort::new();
+    let url = format!("http://bot:sesame@{}/a/b.git", closed.address());
+    let unreachable = world.workspace_with(|plan| plan.remote_url = url);
     let error = unreachable.fetch_primary().await.unwrap_err();
     assert!(error.is_transient() && !error.to_string().contains("sesame"), "{error}");
     for (status, transient) in [(503, true), (401, false), (403, false), (404, false)] {

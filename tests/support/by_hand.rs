@@ -16,14 +16,14 @@ use std::{
 };
 
 /// How long a test waits for something that a driver or an agent does.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What the agent does: it makes a file, pushes, and waits for CI and the review. An issue whose title says `Hold` is held
 /// until the test makes the file `go` in the root.
 const SCRIPT: &str = r#"{ "version": 1, "rules": [
     { "contains": "CI passed at", "repeat": true, "actions": [ { "run": "echo PHASE:awaiting_review > \"$PHASE_FILE\"" } ] },
     { "contains": "Title: Hold", "actions": [
-        { "wait_until": { "command": "test -e \"$RIG_ROOT/go\"", "timeout_secs": 120 } },
+        { "wait_until": { "command": "test -e \"$RIG_ROOT/go\"", "timeout_secs": 600 } },
         { "run": "echo $RIG_ISSUE > work-$RIG_ISSUE.txt && git add -A && git commit -qm Work && git push -q -u origin HEAD" },
         { "run": "echo PHASE:awaiting_ci > \"$PHASE_FILE\"" } ] },
     { "contains": "Title: ", "actions": [
@@ -214,6 +214,24 @@ impl World {
             }
         }
         given
+    }
+
+    /// Waits until the forge has found out that a pull request of `acme/widget` merges.
+    pub(crate) fn until_mergeable(&self, number: u64) {
+        until("the pull request merges", || {
+            let pull = self.api("acme", "GET", &format!("/repos/acme/widget/pulls/{number}"), Value::Null);
+            (pull["mergeable"] == true).then_some(())
+        });
+    }
+
+    /// Waits until the agent has heard that CI passed: a merge does not wait for that.
+    pub(crate) fn until_review_is_awaited(&self, issue: &str) {
+        until("the agent waits for its review", || self.awaits_review(issue).then_some(()));
+    }
+
+    pub(crate) fn awaits_review(&self, issue: &str) -> bool {
+        let output = self.root.rig(&["phase", "get", issue]).timeout(PATIENCE).output().unwrap();
+        output.stdout == b"awaiting_review\n"
     }
 
     /// Returns the runs that `rig status --json` shows.

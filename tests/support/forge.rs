@@ -12,7 +12,7 @@ use std::{
 use tempfile::TempDir;
 
 /// How long a test waits for something that happens in the background.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A forge in a temporary folder with a writer `dev`, a writer `review`, a reader `reader` and the repository `dev/widget`.
 pub(crate) struct TestForge {

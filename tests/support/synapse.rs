@@ -1,17 +1,17 @@
 //! A real Synapse on a free port of this machine, with its data in a temporary folder; started, stopped and started again as a
 //! test wants. `scripts/synapse` installs it. Where it is not installed a test says so and passes, unless RIG_TEST_REQUIRE=1.
 
+use crate::ports::port_to_give;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 /// Time that a homeserver may take to start on a busy machine.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(180);
 
 /// Name of the server in accounts and rooms.
 pub(crate) const SERVER_NAME: &str = "rig.test";
@@ -42,7 +42,7 @@ impl Synapse {
             eprintln!("SKIPPED: no Synapse here; scripts/synapse installs one");
             return None;
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = port_to_give();
         let mut synapse = Self { folder: tempfile::tempdir().unwrap(), python, port, process: None };
         synapse.configure();
         synapse.start();
@@ -101,7 +101,8 @@ impl Synapse {
         let health = format!("{}/health", self.url());
         while ask("GET", &health, "", &Value::Null).is_none_or(|(status, _)| status != 200) {
             let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            assert!(Instant::now() < deadline, "Synapse does not start:\n{}", log());
+            let runs = self.process.as_mut().unwrap().try_wait().unwrap().is_none();
+            assert!(runs && Instant::now() < deadline, "Synapse does not start:\n{}", log());
             std::thread::sleep(Duration::from_millis(30));
         }
     }

@@ -15,7 +15,7 @@ use std::{
 };
 
 /// Long enough for a machine that builds something else at the same time.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) const RUN: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 pub(crate) const AGENT_SESSION: &str = "00000000-0000-4000-8000-000000000001";
 

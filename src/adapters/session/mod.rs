@@ -15,7 +15,7 @@ pub mod guard;
 pub mod hooks;
 pub(crate) mod last_write;
 pub mod launch;
-mod processes;
+pub(crate) mod processes;
 mod prompt;
 mod setup;
 pub mod stand_in;

@@ -13,6 +13,9 @@ use std::{
 pub(crate) const MARK: &str = "RIG_SESSION";
 /// Time between two looks at processes that are ending.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// How often what carries a mark is looked for and killed, and how long its end is waited for each time.
+const KILL_ROUNDS: u32 = 10;
+const KILL_TIME: Duration = Duration::from_millis(500);
 /// Bytes read of a process's environment when the mark is looked for; rig puts it near the start.
 const ENVIRON_BYTES: u64 = 256 * 1024;
 
@@ -88,6 +91,23 @@ pub(crate) fn signal_all(processes: &HashSet<Process>, signal: Signal) {
     }
 }
 
+/// Ends every process that carries `mark` in its environment, with what each of them started; who ends by itself within
+/// `grace` is not killed. Returns how many are left.
+pub(crate) async fn end_marked(mark: &str, grace: Duration) -> usize {
+    let mut left = wait_for_end(members(&[], mark), grace).await;
+    for _ in 0..KILL_ROUNDS {
+        // Looked for again each time: what was found may have started more.
+        left.extend(members(&[], mark));
+        left.retain(|process| process.lives());
+        if left.is_empty() {
+            break;
+        }
+        signal_all(&left, Signal::KILL);
+        left = wait_for_end(left, KILL_TIME).await;
+    }
+    left.len()
+}
+
 /// Returns whether the process runs and is a child of `parent`.
 pub(crate) fn is_live_child(id: i32, parent: i32) -> bool {
     stat(id).is_some_and(|stat| stat.parent == parent && stat.state != 'Z')
@@ -141,5 +161,29 @@ mod tests {
         assert!(Process { id: own, started: stat.started }.lives());
         assert!(!Process { id: own, started: stat.started + 1 }.lives(), "a reused id is another process");
         assert!(!members(&[own], "NO=mark").iter().any(|process| process.id == own));
+    }
+
+    #[tokio::test]
+    async fn who_carries_the_mark_is_ended_with_its_children_and_nobody_else() {
+        let mark = format!("RIG_TEST_MARK={}", ulid::Ulid::new());
+        let (name, value) = mark.split_once('=').unwrap();
+        let start = |script: &str, value: &str| {
+            let mut command = std::process::Command::new("sh");
+            command.args(["-c", script]).env(name, value).stdout(std::process::Stdio::piped()).spawn().unwrap()
+        };
+        let ended = |child: &mut std::process::Child| child.try_wait().unwrap().is_some();
+        // The first has a child without the mark, and neither listens to anything but SIGKILL.
+        let mut marked =
+            start("trap '' TERM HUP; env -i sh -c 'trap \"\" TERM HUP; echo $$; while :; do sleep 1; done'", value);
+        let mut other = start("exec sleep 300", "another");
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(marked.stdout.take().unwrap()), &mut line).unwrap();
+        let child: i32 = line.trim().parse().unwrap();
+        assert_eq!(end_marked(&mark, Duration::ZERO).await, 0);
+        assert!(marked.wait().unwrap().code().is_none(), "it was killed");
+        assert!(stat(child).is_none_or(|stat| stat.state == 'Z'), "its child too");
+        assert!(!ended(&mut other));
+        other.kill().unwrap();
+        other.wait().unwrap();
     }
 }

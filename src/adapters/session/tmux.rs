@@ -4,6 +4,12 @@
 //! Which attempt a session runs is written on the session by the same command that makes it. The agent's pane is marked
 //! too, so that panes which a person opens beside it are never typed into or taken for the agent.
 
+mod pane;
+mod place;
+
+pub use place::TmuxPlace;
+
+use self::pane::Pane;
 use super::{
     agent::Agent,
     launch::{self, LaunchPlace, Starter},
@@ -21,16 +27,12 @@ use crate::{
 use async_trait::async_trait;
 use rustix::process::Signal;
 use std::{
-    io,
-    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tmux_interface::{CapturePane, KillSession, ListPanes, LoadBuffer, NewSession, PasteBuffer, TmuxCommand};
 
-/// Time limit of one tmux command: it talks to a local server that answers in milliseconds.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
 /// Lines that a pane keeps: a long agent's day.
 const HISTORY_LINES: u32 = 50_000;
 /// Most lines of history that one look at the screen returns.
@@ -49,51 +51,7 @@ const EXEC_LOOK_INTERVAL: Duration = Duration::from_millis(5);
 const END_GRACE: Duration = Duration::from_secs(3);
 const TERMINATE_GRACE: Duration = Duration::from_millis(500);
 const KILL_GRACE: Duration = Duration::from_secs(3);
-/// Variables of the starter that the tmux server and, through it, the pane may see.
-const SERVER_ENVIRONMENT: [&str; 7] = ["PATH", "HOME", "LANG", "TERM", "USER", "SHELL", "TMPDIR"];
 const NO_TMUX: &str = "`tmux` is not installed: install it with your package manager, such as `apt-get install tmux`";
-
-/// Which tmux server: its socket's name, and the folder of its socket when that is not tmux's own default.
-#[derive(Debug, Clone)]
-pub struct TmuxPlace {
-    pub socket: String,
-    pub folder: Option<PathBuf>,
-}
-
-impl TmuxPlace {
-    /// Returns the server with this socket name in tmux's default folder, whatever TMUX_TMPDIR says: cron and a login
-    /// must find the same one.
-    pub fn named(socket: impl Into<String>) -> Self {
-        Self { socket: socket.into(), folder: None }
-    }
-
-    fn path(&self) -> PathBuf {
-        let folder = self.folder.clone().unwrap_or_else(|| PathBuf::from("/tmp"));
-        folder.join(format!("tmux-{}", rustix::process::getuid().as_raw())).join(&self.socket)
-    }
-
-    /// Returns a tmux command for this server, with the environment that a server is started with.
-    fn program(&self) -> Program {
-        let mut program = Program::new("tmux").clear_env().timeout(COMMAND_TIMEOUT);
-        for (name, value) in std::env::vars_os() {
-            let allowed =
-                name.to_str().is_some_and(|name| SERVER_ENVIRONMENT.contains(&name) || name.starts_with("XDG_"));
-            if allowed {
-                program = program.env(name, value);
-            }
-        }
-        if let Some(folder) = &self.folder {
-            program = program.env("TMUX_TMPDIR", folder);
-        }
-        program.args(["-u", "-L", &self.socket, "-f", "/dev/null"])
-    }
-
-    /// Returns whether no server listens. Only that is known for sure from outside: tmux ends with 1 for many reasons.
-    fn has_no_server(&self) -> bool {
-        let kinds = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
-        UnixStream::connect(self.path()).is_err_and(|error| kinds.contains(&error.kind()))
-    }
-}
 
 /// The session port on tmux, for one kind of agent.
 #[derive(Debug, Clone)]
@@ -103,47 +61,6 @@ pub struct TmuxSessions {
     rig: PathBuf,
     root: PathBuf,
     agent: Arc<dyn Agent>,
-}
-
-/// The agent's pane of a session.
-#[derive(Debug)]
-struct Pane {
-    id: String,
-    process: i32,
-    server: i32,
-    dead: bool,
-    run: String,
-    attempt: String,
-    is_agents: bool,
-    session: String,
-}
-
-impl Pane {
-    const FORMAT: &str =
-        "#{pane_id}|#{pane_pid}|#{pid}|#{pane_dead}|#{@rig_run}|#{@rig_attempt}|#{@rig_agent}|#{session_name}";
-
-    fn read(line: &str) -> Option<Self> {
-        let mut fields = line.splitn(8, '|');
-        Some(Self {
-            id: fields.next()?.to_owned(),
-            process: fields.next()?.parse().ok()?,
-            server: fields.next()?.parse().ok()?,
-            dead: fields.next()? == "1",
-            run: fields.next()?.to_owned(),
-            attempt: fields.next()?.to_owned(),
-            is_agents: fields.next()? == "1",
-            session: fields.next()?.to_owned(),
-        })
-    }
-
-    fn is_of(&self, run: &RunId, attempt: Attempt) -> bool {
-        self.run == run.as_str() && self.attempt == attempt.to_string()
-    }
-
-    /// Returns whether the agent itself runs: a pane outlives it while a grandchild holds the terminal open.
-    fn lives(&self) -> bool {
-        !self.dead && processes::is_live_child(self.process, self.server)
-    }
 }
 
 impl TmuxSessions {

@@ -20,6 +20,7 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
+use tempfile::TempDir;
 use timeline::Timeline;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -27,6 +28,8 @@ use tokio::signal::unix::{SignalKind, signal};
 const TICK_PAUSE: Duration = Duration::from_millis(400);
 /// Pause between two looks at the journal.
 const LOOK_PAUSE: Duration = Duration::from_millis(40);
+/// How often the removal of the folder is tried.
+const REMOVALS: u32 = 50;
 /// Longest time for the stand-in, and for a real agent.
 const STAND_IN_TIME: Duration = Duration::from_secs(180);
 const CLAUDE_TIME: Duration = Duration::from_secs(3 * 3_600);
@@ -47,14 +50,43 @@ pub fn run(context: &Context, args: DemoArgs) -> CommandResult {
         .enable_all()
         .build()
         .map_err(|error| Failure::internal(format!("the async runtime cannot be started: {error}")))?;
-    let folder = tempfile::Builder::new().prefix("rig-demo-").tempdir().map_err(|error| {
-        Failure::user(format!("no temporary folder can be made: {error}")).hint("set TMPDIR to a folder with room")
-    })?;
-    let result = runtime.block_on(play(context.printer, &args, folder.path()));
-    if is_kept(&args, &result) {
-        let _ = folder.keep();
+    runtime.block_on(async {
+        // From the first moment on: whenever it comes, nothing stays behind.
+        let stop = asked_to_stop()?;
+        let folder = tempfile::Builder::new().prefix("rig-demo-").tempdir().map_err(|error| {
+            Failure::user(format!("no temporary folder can be made: {error}")).hint("set TMPDIR to a folder with room")
+        })?;
+        let result = play(context.printer, &args, folder.path(), stop).await;
+        match is_kept(&args, &result) {
+            true => drop(folder.keep()),
+            false => remove(folder).await,
+        }
+        result
+    })
+}
+
+/// Listens for signals from now on. The future ends when the person who started the demo wants it to end.
+fn asked_to_stop() -> Result<impl Future<Output = ()>, Failure> {
+    let failed = |error| Failure::internal(format!("signals cannot be listened for: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Removes the folder, again where a last file came into it meanwhile: git of the forge may still have been at it.
+async fn remove(folder: TempDir) {
+    for _ in 0..REMOVALS {
+        match std::fs::remove_dir_all(folder.path()) {
+            Ok(()) => return,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            Err(_) => tokio::time::sleep(LOOK_PAUSE).await,
+        }
     }
-    result
 }
 
 /// What went wrong is kept for a look, unless the person who started it has ended it.
@@ -62,26 +94,16 @@ fn is_kept(args: &DemoArgs, result: &CommandResult) -> bool {
     args.keep || result.as_ref().is_ok_and(|exit| *exit != Exit::Ok)
 }
 
-async fn play(printer: Printer, args: &DemoArgs, folder: &Path) -> CommandResult {
+async fn play(printer: Printer, args: &DemoArgs, folder: &Path, stop: impl Future<Output = ()>) -> CommandResult {
     let began = Instant::now();
-    // From the first moment on: whenever it comes, nothing stays behind.
-    let failed = |error| Failure::internal(format!("signals cannot be listened for: {error}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let asked_to_stop = async {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    };
-    tokio::pin!(asked_to_stop);
+    tokio::pin!(stop);
     let demo = tokio::select! {
         demo = Demo::prepare(printer, args.clone(), folder) => demo?,
-        () = &mut asked_to_stop => return Err(Failure::user("interrupted")),
+        () = &mut stop => return Err(Failure::user("interrupted")),
     };
     let result = tokio::select! {
         result = demo.work(began) => result,
-        () = &mut asked_to_stop => Err(Failure::user("interrupted")),
+        () = &mut stop => Err(Failure::user("interrupted")),
     };
     demo.tidy_up().await;
     if is_kept(args, &result) {
@@ -183,8 +205,9 @@ impl Demo {
         printer.talk(format!("  rig forge serve --root {path} --listen {listen}"));
     }
 
-    /// Ends what the demo has started: drivers by their own process, sessions by the demo's own tmux server. The switch
-    /// goes first, so that a tick that is under way starts no more.
+    /// Ends what the demo has started: drivers by their own process, sessions by the demo's own tmux server, and then what is
+    /// left, such as a driver that has not written itself down yet. The switch goes first, so that a tick that is under way
+    /// starts no more.
     async fn tidy_up(&self) {
         let _ = std::fs::remove_file(self.root.dev_switch());
         let machine = wire::machine(&self.root, self.rig.clone());
@@ -193,8 +216,10 @@ impl Demo {
                 machine.end(&ProcessIdentity { pid: driver.pid, start: driver.process_start, boot_id: driver.boot_id });
             }
         }
-        if let Err(error) = wire::end_sessions(&self.root).await {
-            self.printer.talk(format!("the demo's tmux server could not be ended: {error}"));
+        match wire::end_all(&self.root).await {
+            Ok(0) => {}
+            Ok(left) => self.printer.talk(format!("{left} processes of the demo do not end")),
+            Err(error) => self.printer.talk(format!("the demo's tmux server could not be ended: {error}")),
         }
     }
 }

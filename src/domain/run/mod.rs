@@ -7,11 +7,13 @@ mod accepted;
 pub mod effect;
 pub mod event;
 mod finish;
+mod merging;
 pub mod policy;
 mod rebase;
 mod settled;
 pub mod stage;
 mod step;
+mod timers;
 mod turns;
 mod work;
 

@@ -1,14 +1,11 @@
 //! The state machine: one event moves a run, or is ignored for a reason. Total: there is no event that it cannot take.
 
-use super::{
-    Effect, End, Event, Fact, Heard, IssueState, MergeRefusal, Policy, Run, Session, Stage, Timer, Used,
-    policy::{MERGE_REFUSALS, MERGE_RETRY_MOST_SECS, MERGE_RETRY_SECS, STUCK_SECS},
-};
+use super::{Effect, End, Event, Fact, Heard, IssueState, Policy, Run, Session, Stage, Used};
 use crate::domain::{
-    ids::{Attempt, EffectId, RunId, Seq, Sha},
+    ids::{Attempt, EffectId, RunId, Seq},
     usage,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What an event did.
@@ -303,118 +300,6 @@ impl Mover {
         self.only_in(matches!(self.run.stage, Stage::Claiming))?;
         self.finish(End::ClaimLost { to: to.to_owned() });
         Ok(())
-    }
-
-    fn gate_passed(&mut self, head: &Sha) -> Taken {
-        let Some(pull_request) = self.run.pull_request else { return Err(Ignored::NotNow) };
-        self.only_in(matches!(self.run.stage, Stage::AwaitingReview { .. } | Stage::Escalated { .. }))?;
-        if self.run.head.as_ref() != Some(head) || self.run.green_at.as_ref() != Some(head) {
-            return Err(Ignored::StaleHead);
-        }
-        if self.run.merge_not_before.is_some_and(|when| self.at < when) {
-            return Err(Ignored::NotNow);
-        }
-        if matches!(self.run.stage, Stage::Escalated { .. }) {
-            self.run.interrupted = Some((self.run.stage.clone(), self.run.since));
-        }
-        self.enter(Stage::Merging { head: head.clone() });
-        self.order(Effect::Merge { pull_request, head: head.clone() });
-        Ok(())
-    }
-
-    fn merge_refused(&mut self, head: &Sha, why: &MergeRefusal) -> Taken {
-        if !matches!(&self.run.stage, Stage::Merging { head: judged } if judged == head) {
-            return Err(Ignored::StaleHead);
-        }
-        let pause = (MERGE_RETRY_SECS << self.run.used.merge_refusals.min(10)).min(MERGE_RETRY_MOST_SECS);
-        self.run.merge_not_before = self.at.checked_add(SignedDuration::from_secs(pause)).ok();
-        self.run.used.merge_refusals += 1;
-        let interrupted = self.run.interrupted.take();
-        match why {
-            MergeRefusal::Conflict => self.ask_for_rebase(),
-            MergeRefusal::Outdated { message } => self.bring_up_to_date(head, message, interrupted),
-            MergeRefusal::Protected { message } => {
-                self.escalate_unless_known(format!("the forge does not let rig merge: {message}"), interrupted);
-            }
-            MergeRefusal::TryAgain { .. } if self.run.used.merge_refusals > MERGE_REFUSALS => {
-                self.escalate("the forge refuses the merge again and again".into());
-            }
-            // A review may have come while the merge was under way.
-            MergeRefusal::NotReady { .. } | MergeRefusal::TryAgain { .. } if self.owes_agent() => self.hand_over(),
-            MergeRefusal::NotReady { .. } | MergeRefusal::TryAgain { .. } => match interrupted {
-                Some((escalated, since)) => {
-                    self.enter(escalated);
-                    self.run.since = since;
-                }
-                None => self.enter(Stage::AwaitingReview { head: head.clone() }),
-            },
-        }
-        Ok(())
-    }
-
-    fn not_merged(&mut self) -> Taken {
-        self.only_in(!self.run.stage.is_over())?;
-        let text = crate::domain::prompts::not_merged(self.run.pull_request);
-        match (&self.run.stage, self.run.session) {
-            (Stage::Working | Stage::Starting, _) => {
-                self.tell(super::MessageKind::NotMerged, text);
-                self.work();
-            }
-            // What the run waits for goes on; who said it is told so.
-            (_, Session::Started) => self.tell_later(super::MessageKind::NotMerged, text, None),
-            (_, Session::Starting | Session::Absent) => {}
-        }
-        Ok(())
-    }
-
-    fn time_passed(&mut self, timer: Timer) -> Taken {
-        let due = self.run.deadlines().into_iter().find(|(name, _)| *name == timer).map(|(_, due)| due);
-        match due {
-            Some(super::Due::At(when)) if when <= self.at => {}
-            Some(super::Due::Watched(left)) if left.is_zero() => {}
-            _ => return Err(Ignored::NotNow),
-        }
-        match timer {
-            Timer::AgentTotal => self.finish(End::Blocked { why: "the agent has used up its time".into() }),
-            Timer::Ci => self.ci_timed_out(),
-            Timer::Review => self.escalate("the pull request waits for its review too long".into()),
-            Timer::Escalation => self.escalation_due(),
-            Timer::UsageLimit => self.usage_limit_over(),
-            Timer::Stuck if self.run.stuck_told => self.give_up(),
-            Timer::Stuck => {
-                self.run.stuck_told = true;
-                let waits = self.run.stage.waits_for();
-                self.notify(format!("rig has waited {} minutes for {waits}; see rig status", STUCK_SECS / 60), true);
-            }
-        }
-        Ok(())
-    }
-
-    /// What rig itself has to do has not come about for hours: a human has to look, and others get the slot.
-    fn give_up(&mut self) {
-        let waits = self.run.stage.waits_for();
-        match self.run.stage {
-            Stage::Claiming | Stage::Surveying => {
-                self.finish(End::GivenBack { why: format!("rig waited for hours for {waits}") });
-            }
-            Stage::Finishing { .. } => {
-                let left: Vec<&str> = self.run.pending.values().map(Effect::words).collect();
-                let left = left.join(", ");
-                self.cancel(|_| true);
-                self.notify(format!("left undone: {left}"), true);
-            }
-            _ => self.escalate(format!("rig waited for hours for {waits}")),
-        }
-    }
-
-    fn escalation_due(&mut self) {
-        let Stage::Escalated { why, reminders } = self.run.stage.clone() else { return };
-        match reminders {
-            0 => self.notify(format!("still waiting for an answer: {why}"), true),
-            1 => self.notify(format!("nobody has answered for hours: {why}"), true),
-            _ => return self.finish(End::Blocked { why: format!("nobody answered: {why}") }),
-        }
-        self.run.stage = Stage::Escalated { why, reminders: reminders + 1 };
     }
 
     fn effect_failed(&mut self, error: &str, completes: Option<&EffectId>) -> Taken {

@@ -100,9 +100,8 @@ impl Driver {
     }
 
     /// Timers count only after everything was observed once, so that nothing times out that has in fact arrived.
-    pub(super) async fn let_time_pass(&mut self) -> Result<(), DriverError> {
-        let now = self.world.clock.monotonic();
-        let wall = self.world.clock.now();
+    pub(super) async fn let_time_pass(&mut self, wall: Timestamp) -> Result<(), DriverError> {
+        let now = self.clocks.1;
         let timers = self.run.deadlines().into_iter();
         let due: Vec<_> = timers.filter(|(timer, due)| self.is_due(*timer, *due, wall, now)).collect();
         for (timer, _) in due {

@@ -1,13 +1,14 @@
 //! Below HTTP and around it: connections, time, redirects, and the token's way.
 
 use super::{ISSUE, TOKEN, answer, forge, forge_with, timing};
+use crate::ports::ClosedPort;
 use rig::{
     adapters::forge::{Gitea, InvalidConnection, Timing},
     ports::forge::{Forge, ForgeError},
 };
 use secrecy::SecretString;
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -26,6 +27,24 @@ async fn raw_server(bytes: &'static [u8]) -> String {
         }
     });
     format!("http://{address}")
+}
+
+/// For requests that a busy machine takes a while for.
+fn patient() -> Timing {
+    Timing { request: Duration::from_secs(60), ..timing() }
+}
+
+/// Waits until a server has had so many requests: it may read one when who sent it has given up. Returns how many it has had.
+async fn at_least(server: &MockServer, count: usize) -> usize {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let had = super::requests(server).await;
+        if had >= count {
+            return had;
+        }
+        assert!(Instant::now() < deadline, "{had} requests came, not {count}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test]
@@ -52,11 +71,8 @@ async fn no_http_at_all_is_no_answer() {
 
 #[tokio::test]
 async fn nobody_listening_is_no_answer() {
-    let url = {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        format!("http://{}", listener.local_addr().unwrap())
-    };
-    let error = forge_with(&url, timing()).issue(ISSUE).await.unwrap_err();
+    let closed = ClosedPort::new();
+    let error = forge_with(&format!("http://{}", closed.address()), timing()).issue(ISSUE).await.unwrap_err();
     assert!(matches!(&error, ForgeError::Unavailable { message, .. } if message.contains("refused")), "{error}");
 }
 
@@ -65,10 +81,10 @@ async fn a_forge_that_takes_too_long_is_no_answer() {
     let server = MockServer::start().await;
     let late = ResponseTemplate::new(200).set_body_json(json!({"number": 1})).set_delay(Duration::from_secs(60));
     Mock::given(matchers::any()).respond_with(late).mount(&server).await;
-    let short = Timing { request: Duration::from_millis(50), ..timing() };
+    let short = Timing { request: Duration::from_secs(1), ..timing() };
     let error = forge_with(&server.uri(), short).issue(ISSUE).await.unwrap_err();
     assert!(matches!(&error, ForgeError::Unavailable { message, .. } if message.contains("too long")), "{error}");
-    assert_eq!(super::requests(&server).await, 3);
+    assert_eq!(at_least(&server, 3).await, 3);
 }
 
 #[tokio::test]
@@ -76,9 +92,9 @@ async fn a_read_that_hung_is_not_repeated() {
     let server = MockServer::start().await;
     let late = ResponseTemplate::new(200).set_body_json(json!({"number": 1})).set_delay(Duration::from_secs(60));
     Mock::given(matchers::any()).respond_with(late).mount(&server).await;
-    let hangs = Timing { request: Duration::from_millis(50), slow: Duration::from_millis(10), ..timing() };
+    let hangs = Timing { request: Duration::from_secs(1), slow: Duration::from_millis(10), ..timing() };
     assert!(forge_with(&server.uri(), hangs).issue(ISSUE).await.is_err());
-    assert_eq!(super::requests(&server).await, 1);
+    assert_eq!(at_least(&server, 1).await, 1);
 }
 
 #[tokio::test]
@@ -103,18 +119,14 @@ async fn no_more_than_twelve_requests_are_under_way_at_once() {
     let server = MockServer::start().await;
     let slowly = ResponseTemplate::new(200).set_body_json(json!({"number": 1})).set_delay(Duration::from_secs(60));
     Mock::given(matchers::any()).respond_with(slowly).mount(&server).await;
-    let client = std::sync::Arc::new(forge(&server));
+    let client = std::sync::Arc::new(forge_with(&server.uri(), patient()));
     let asked: Vec<_> = (0..40)
         .map(|_| {
             let client = client.clone();
             tokio::spawn(async move { client.issue(ISSUE).await.is_ok() })
         })
         .collect();
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while super::requests(&server).await < 12 {
-        assert!(std::time::Instant::now() < deadline, "they never came");
-        tokio::task::yield_now().await;
-    }
+    at_least(&server, 12).await;
     // What else is ready to run has had its turns by now.
     for _ in 0..1_000 {
         tokio::task::yield_now().await;
@@ -128,7 +140,7 @@ async fn an_endless_body_is_given_up() {
     let server = MockServer::start().await;
     let body = vec![b' '; 33 * 1024 * 1024];
     answer(&server, "GET", "/issues/1", ResponseTemplate::new(200).set_body_bytes(body)).await;
-    let error = forge(&server).issue(ISSUE).await.unwrap_err();
+    let error = forge_with(&server.uri(), patient()).issue(ISSUE).await.unwrap_err();
     assert!(error.to_string().contains("MiB"), "{error}");
 }
 

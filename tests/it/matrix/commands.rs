@@ -33,7 +33,9 @@ fn commands_are_answered_where_they_were_asked() {
     matrix.bob.say(room, "!rig pause");
     matrix.until_told("rig does not take messages from you");
     assert!(matrix.world.root.root().dev_switch().exists());
-    assert_eq!(matrix.told().iter().filter(|event| body(event).contains("No agent hears")).count(), 1);
+    // Once for each hour of the clock, and one may begin in between.
+    let hints = matrix.told().iter().filter(|event| body(event).contains("No agent hears")).count();
+    assert!((1..=2).contains(&hints), "{hints}");
 
     let issue = matrix.world.issue("Ask and be stopped", "Please.", &["backlog"]);
     matrix.poll();
@@ -61,6 +63,7 @@ fn commands_are_answered_where_they_were_asked() {
     let retried = matrix.until_told("labelled backlog again");
     assert!(body(&retried).starts_with(&format!("issue #{issue} (last run: given_back)")), "{retried}");
     assert!(matrix.told().len() > bob_may_not);
+    until("the driver has left", || matrix.world.drivers().is_empty().then_some(()));
     matrix.poll();
     until("another run asks again", || {
         matrix.world.runs(false).iter().any(|run| run["stage"] == "escalated").then_some(())

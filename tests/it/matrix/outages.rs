@@ -72,7 +72,7 @@ fn a_bridge_that_is_killed_again_and_again_sends_everything_once_and_in_order() 
     let Some(matrix) = MatrixWorld::new(false, "") else { return };
     matrix.world.rig(&["matrix", "send", "hello"]).success();
     matrix.kill_bridge();
-    queue(&matrix, 6, 10);
+    queue(&matrix, 6, 20);
     let mut kills = 0;
     while waiting(&matrix) > 0 {
         let mut bridge = matrix.world.process(&["matrix", "run"]).stdout(Stdio::null()).spawn().unwrap();
@@ -87,7 +87,7 @@ fn a_bridge_that_is_killed_again_and_again_sends_everything_once_and_in_order() 
         kills += 1;
     }
     assert!(kills >= 5, "{kills}");
-    all_is_told_once(&matrix, 6, 10);
+    all_is_told_once(&matrix, 6, 20);
 }
 
 #[test]

@@ -18,7 +18,7 @@ const SCRIPT: &str = r#"{ "version": 1, "rules": [
         { "say": "It listens on 8080 now.\n\nI looked at <config> first, with ghp_Zm9vYmFyYmF6cXV4cXV1eGNvcmdlZ3JhdWx0." },
         { "run": "echo PHASE:awaiting_ci > \"$PHASE_FILE\"" } ] },
     { "contains": "Title: Busy", "actions": [
-        { "wait_until": { "command": "test -e \"$RIG_ROOT/go\"", "timeout_secs": 120 } },
+        { "wait_until": { "command": "test -e \"$RIG_ROOT/go\"", "timeout_secs": 600 } },
         { "run": "echo $RIG_ISSUE > work-$RIG_ISSUE.txt && git add -A && git commit -qm Work && git push -q -u origin HEAD" } ] },
     { "contains": "Title: Ask", "actions": [
         { "run": "printf 'PHASE:escalate\nReason: which port?\n' > \"$PHASE_FILE\"" } ] },
@@ -119,7 +119,9 @@ impl MatrixWorld {
     pub(super) fn inbox(&self, issue: u64) -> Vec<String> {
         let folder = self.world.root.path().join(format!("state/run/widget/{issue}/inbox"));
         let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        files.map(|file| std::fs::read_to_string(file.path()).unwrap()).collect()
+        // One that is still being written has another name, and loses it.
+        let messages = files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|kind| kind == "md"));
+        messages.filter_map(|path| std::fs::read_to_string(path).ok()).collect()
     }
 
     /// Returns what the bot wrote in a thread, oldest first.

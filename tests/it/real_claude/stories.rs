@@ -90,20 +90,21 @@ async fn an_issue_is_merged_after_red_ci_and_a_review_round() {
 async fn an_agent_killed_in_each_stage_with_its_driver_comes_back_and_finishes() {
     let Some(claude) = claude() else { return };
     let world = world(&claude.program, waiting).await;
-    let story = async {
-        for stage in ["working", "awaiting_ci", "awaiting_review"] {
-            world.poll().await;
-            world.until_stage(stage).await;
-            if stage == "working" {
-                world.until("it has begun", || async { !world.notes().is_empty() }).await;
-            }
-            world.kill_drivers().await;
-            let panes = world.tmux(&["list-panes", "-a", "-F", "#{pane_pid}"]).stdout;
-            for pid in String::from_utf8_lossy(&panes).lines() {
-                kill(pid.parse().unwrap());
-            }
-            std::fs::write(world.path("notes/go"), "").unwrap();
+    // Nobody reviews yet, so that the last of these stays.
+    for stage in ["working", "awaiting_ci", "awaiting_review"] {
+        world.poll().await;
+        world.until_it_was(stage).await;
+        if stage == "working" {
+            world.until("it has begun", || async { !world.notes().is_empty() }).await;
         }
+        world.kill_drivers().await;
+        let panes = world.tmux(&["list-panes", "-a", "-F", "#{pane_pid}"]).stdout;
+        for pid in String::from_utf8_lossy(&panes).lines() {
+            kill(pid.parse().unwrap());
+        }
+        std::fs::write(world.path("notes/go"), "").unwrap();
+    }
+    let story = async {
         world.poll().await;
         world.expect_merged().await;
     };
@@ -150,9 +151,12 @@ async fn an_overloaded_service_costs_no_attempt() {
 async fn a_usage_limit_is_waited_out_until_the_time_that_it_names() {
     let Some(claude) = claude() else { return };
     static RESETS_AT: OnceLock<i64> = OnceLock::new();
-    RESETS_AT.get_or_init(|| Timestamp::now().as_second() + 20);
     let script: Script = |text| match text.contains("Title: Task") {
-        true => vec![note("begun"), scripted_api::usage_limit(*RESETS_AT.get().unwrap())],
+        true => {
+            // Counted from the first answer, however long the start takes.
+            let resets_at = RESETS_AT.get_or_init(|| Timestamp::now().as_second() + 30);
+            vec![note("begun"), scripted_api::usage_limit(*resets_at)]
+        }
         false if text.contains("cut off by a usage limit") => push("again", "touch work.txt"),
         false => careless(text),
     };

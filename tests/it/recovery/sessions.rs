@@ -82,7 +82,7 @@ async fn a_crash_loop_does_not_outlive_the_strikes() {
     world.poll().await;
     world.until_stage("escalated").await;
     assert!((2..=3).contains(&world.notes().len()), "{:?}", world.notes());
-    assert!(world.sessions().is_empty());
+    world.until("no session is left", || async { world.sessions().is_empty() }).await;
     let problems = world.problems(&["in-progress"]).await;
     assert!(problems.is_empty(), "{problems:?}");
 }

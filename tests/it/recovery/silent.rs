@@ -105,7 +105,7 @@ async fn neither_an_unmet_dependency_nor_work_that_is_there_already_closes_the_i
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_hangs_is_replaced_then_a_human_is_asked() {
     let mut plan = plan(vec![rule("Title: Task", &[note("begun"), json!("hang")])]);
-    plan.idle_timeout = "2s";
+    plan.idle_timeout = "6s";
     let world = World::new(&plan).await;
     world.poll().await;
     world.until_stage("escalated").await;

@@ -44,12 +44,13 @@ async fn a_shell_script_mends_what_ci_finds_and_outlives_killed_drivers() {
     let folder = tempfile::tempdir().unwrap();
     let work = "if grep -q '^CI failed at' \"$1\"; then git rm -q broken; else touch broken; fi; echo x >> work.txt\n";
     let world = World::new(&shell_agent(&[("SHELL_AGENT", &program(folder.path(), work))])).await;
+    // Nobody reviews yet, so that the last of these stays.
+    for stage in ["working", "awaiting_ci", "awaiting_review"] {
+        world.poll().await;
+        world.until_it_was(stage).await;
+        world.kill_drivers().await;
+    }
     let story = async {
-        for stage in ["working", "awaiting_ci", "awaiting_review"] {
-            world.poll().await;
-            world.until_stage(stage).await;
-            world.kill_drivers().await;
-        }
         world.poll().await;
         world.expect_merged().await;
     };
@@ -67,7 +68,7 @@ async fn a_start_that_stands_still_is_tried_again_and_then_shown_to_a_person() {
         "case \"$*\" in *--version*) exit 1 ;; esac\necho \"$RIG_ATTEMPT\" >> \"$NOTES/done\"\necho 'Choose the text style: {secret}'\nread -r key\necho pressed >> \"$NOTES/done\"\n"
     );
     let mut plan = quick();
-    plan.agent = format!("command = {}\nready_timeout = \"1s\"\n", json!(program(folder.path(), &dialog)));
+    plan.agent = format!("command = {}\nready_timeout = \"5s\"\n", json!(program(folder.path(), &dialog)));
     let world = World::new(&plan).await;
     world.poll().await;
     world.until_stage("escalated").await;
@@ -124,7 +125,7 @@ async fn a_setup_that_fails_twice_comes_to_a_person_with_the_end_of_its_output()
 async fn a_setup_that_hangs_is_ended_with_its_children() {
     let mut plan = quick();
     let setup = "sleep 300 & echo $! >> \"$NOTES/done\"; wait";
-    plan.agent.push_str(&format!("setup = {}\nsetup_timeout = \"500ms\"\n", json!(setup)));
+    plan.agent.push_str(&format!("setup = {}\nsetup_timeout = \"3s\"\n", json!(setup)));
     let world = World::new(&plan).await;
     world.poll().await;
     world.until_stage("blocked").await;
@@ -149,6 +150,7 @@ async fn files_that_are_not_there_to_be_copied_are_told_to_who_looks() {
     assert!(!told.contains("names .env"), "{told}");
     world.poll().await;
     world.until("the agent works", || async { world.notes() == ["1 begun"] }).await;
+    world.until("its start is on record", || async { world.count("SessionStarted").await == 1 }).await;
     world.expect_log(&["session started, attempt 1; `copy_files` names what is not there: missing.env"]).await;
     let logs = world.rig(&["logs", "1", "--events"]).await;
     assert!(String::from_utf8_lossy(&logs.stdout).contains("missing.env"), "{logs:?}");

@@ -238,6 +238,22 @@ impl World {
         self.until(&format!("the run is {stage}"), || async { self.stage().await == stage }).await;
     }
 
+    /// Waits until the newest run is in a stage or has been: one that passes quickly is over between two looks.
+    pub(crate) async fn until_it_was(&self, stage: &str) {
+        self.until(&format!("the run was {stage}"), || async { self.stages().await.iter().any(|was| was == stage) })
+            .await;
+    }
+
+    /// Returns the stages of the newest run, one for each of its facts.
+    async fn stages(&self) -> Vec<String> {
+        let journal = self.journal().await;
+        let Some(id) = journal.last().map(|event| &event.run) else { return Vec::new() };
+        let of_run = journal.iter().filter(|event| event.run == *id);
+        let facts: Vec<Fact> = of_run.map(|event| serde_json::from_value(event.body.clone()).unwrap()).collect();
+        let after = |count: usize| fold(id, &facts[..count]).map(|run| run.stage.name().to_owned());
+        (1..=facts.len()).filter_map(after).collect()
+    }
+
     /// Returns the processes that lead runs of this root.
     pub(crate) fn drivers(&self) -> Vec<u32> {
         self.processes("agent")

@@ -2,7 +2,7 @@
 //! claimed.
 
 use super::{refused, refused_with_path, untouched};
-use crate::by_hand_support::World;
+use crate::{by_hand_support::World, ports::ClosedPort};
 use predicates::str::contains;
 use std::{
     io::{Read, Write},
@@ -52,8 +52,8 @@ fn tokens_that_are_missing_wrong_or_of_another_account_are_told() {
 fn a_forge_that_refuses_connections_or_answers_html_is_an_outside_failure() {
     let world = world();
     let text = world.project_text("acme/widget", "");
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    world.root.project("widget", &text.replace(&world.url, &format!("http://{closed}")));
+    let closed = ClosedPort::new();
+    world.root.project("widget", &text.replace(&world.url, &format!("http://{}", closed.address())));
     both_refused(&world, 3, &["check forge_url and whether the forge is up"]);
 
     let page = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -74,6 +74,7 @@ fn two_processes_that_merge_at_once_merge_each_pull_request_once() {
             number
         })
         .collect();
+    numbers.iter().for_each(|number| world.until_mergeable(*number));
     let mut polls: Vec<_> = (0..2)
         .map(|_| {
             let mut poll = world.process(&["dev", "poll", "--json"]);

@@ -2,12 +2,13 @@
 
 use crate::by_hand_support::{World, until};
 use crate::forge_support::git;
+use crate::ports::port_to_give;
 use predicates::{prelude::*, str::contains};
 use serde_json::{Value, json};
 use std::{
     fs,
     io::Write,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -88,7 +89,7 @@ impl Sshd {
         fs::copy(folder.join("user.pub"), folder.join("authorized")).unwrap();
         // Root's sshd wants it, and only a service of the system makes it.
         let _ = fs::DirBuilder::new().mode(0o755).create("/run/sshd");
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = port_to_give();
         let at = |name: &str| folder.join(name).display().to_string();
         let config = format!(
             "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\

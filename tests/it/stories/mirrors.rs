@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 const TICKS: u32 = 10;
 /// A good deal less than the minute that rig waits for a mirror that says nothing.
 const QUICK: Duration = Duration::from_secs(30);
-/// Time from a merge until a mirror that is up has the commit.
-const MIRRORED: Duration = Duration::from_secs(2);
+/// Longest time from a merge until a mirror that is up has the commit, on however busy a machine; `rig demo` measures it.
+const MIRRORED: Duration = Duration::from_secs(30);
 
 fn with_mirrors(world: &World, lines: &str) {
     let text = world.project_text("acme/widget", "");
@@ -132,6 +132,7 @@ fn a_mirror_that_hangs_holds_up_neither_a_tick_nor_a_merge_nor_another_mirror() 
         let number = world.api("acme", "POST", "/repos/acme/widget/pulls", new)["number"].as_u64().unwrap();
         let review = json!({ "event": "APPROVED", "commit_id": head, "body": "Good." });
         world.api("review-bot", "POST", &format!("/repos/acme/widget/pulls/{number}/reviews"), review);
+        world.until_mergeable(number);
         let began = Instant::now();
         world.rig(&["dev", "poll"]).success();
         assert!(began.elapsed() < QUICK, "{:?}", began.elapsed());

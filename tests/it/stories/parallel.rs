@@ -64,7 +64,7 @@ fn of_two_changes_that_conflict_the_second_is_rebased_checked_and_approved_anew(
             { "run": "git fetch -q origin && { git rebase -q origin/main || { cat same.txt | grep -v '^[<=>]' > both; mv both same.txt; git add same.txt; GIT_EDITOR=true git rebase --continue; }; } >/dev/null 2>&1 && git push -q --force-with-lease origin HEAD" },
             { "run": "echo PHASE:awaiting_ci > \"$PHASE_FILE\"" } ] },
         { "contains": "Title: ", "actions": [
-            { "wait_until": { "command": "test -e \"$RIG_ROOT/go\"", "timeout_secs": 120 } },
+            { "wait_until": { "command": "test -e \"$RIG_ROOT/go\"", "timeout_secs": 600 } },
             { "run": "echo by $RIG_ISSUE > same.txt && git add -A && git commit -qm Work && git push -q -u origin HEAD" },
             { "run": "echo PHASE:awaiting_ci > \"$PHASE_FILE\"" } ] } ] }"#;
     std::fs::write(world.root.path().join("script.json"), script).unwrap();

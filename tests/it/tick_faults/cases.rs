@@ -119,8 +119,28 @@ async fn an_accepted_pull_request_lands_when_its_issue_does_not_exist() {
     // One wrong answer of a forge looks the same: it is told, and believed when the next tick finds it too.
     assert_eq!((launched, first.unwrap().problems.len()), (vec![], 2));
     assert_eq!(ticking.state().await.merged, vec![other]);
+    // The merge has moved the primary branch.
+    ticking.settled().await;
     let report = ticking.tick().await.0.unwrap();
     assert_eq!((report.problems, ticking.state().await.merged), (vec![], vec![pull, other]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_driver_that_does_not_stay_is_told_of_and_one_that_has_just_begun_is_not() {
+    let forge = TestForge::new().await;
+    let backlog = label(&forge, "backlog").await;
+    let number = issue(&forge, "is worked on", "", &[&backlog]).await;
+    let mut ticking = Ticking::over(&Template::of(forge, false, &[]).await).await;
+    // Ticks in quick succession: the drivers that they start have not come to a sign of life yet.
+    for _ in 0..4 {
+        let (report, launched) = ticking.tick().await;
+        assert_eq!((launched, report.unwrap().problems), (vec![number], vec![]));
+    }
+    ticking.pass_hours(1);
+    let (report, launched) = ticking.tick().await;
+    let problems = report.unwrap().problems;
+    assert!(problems.len() == 1 && problems[0].contains("does not stay"), "{problems:?}");
+    assert_eq!(launched, vec![number], "and it is tried again");
 }
 
 async fn answer(ticking: &Ticking, run: &mut Run, event: Event) {

@@ -191,7 +191,7 @@ impl Ticking {
     }
 
     /// Waits until the forge has made up its mind which pull requests can be merged.
-    async fn settled(&self) {
+    pub(super) async fn settled(&self) {
         let deadline = std::time::Instant::now() + LONG;
         loop {
             let open = self.control("GET", "/repos/dev/widget/pulls?state=open", Value::Null).await;

@@ -104,22 +104,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_is_asked_once_until_its_file_is_another() {
-        use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("claude");
-        let install = |version: &str| {
-            let draft = folder.path().join("draft");
+        // Another process writes it: a child that a test beside this one has just forked would have the open file too, and a
+        // file that is open for writing cannot be executed.
+        let install = async |version: &str| {
             let text = format!("#!/bin/sh\necho asked >> {}/count\necho {version}\n", folder.path().display());
-            std::fs::write(&draft, text).unwrap();
-            std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o755)).unwrap();
-            std::fs::rename(draft, &program).unwrap();
+            let write = "cat > draft && chmod 755 draft && mv draft claude";
+            Program::new("sh").args(["-c", write]).cwd(folder.path()).stdin(text).run_ok().await.unwrap();
         };
         let environment = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
-        install("2.1.1");
+        install("2.1.1").await;
         for _ in 0..3 {
             assert_eq!(ask(&program, &[], &environment).await.as_deref(), Some("2.1.1"));
         }
-        install("2.1.2");
+        install("2.1.2").await;
         assert_eq!(ask(&program, &[], &environment).await.as_deref(), Some("2.1.2"));
         assert_eq!(std::fs::read_to_string(folder.path().join("count")).unwrap().lines().count(), 2);
         assert_eq!(ask(Path::new("/nonexistent/claude"), &[], &environment).await, None);
