@@ -51,6 +51,10 @@ pub(super) struct Hands {
     real: SystemClock,
     wall_secs: AtomicI64,
     monotonic_secs: AtomicI64,
+    /// The process is stopped for a weekend whenever its monotonic clock was read so often; never where it is 0.
+    stops_every: AtomicI64,
+    readings: AtomicI64,
+    stops: AtomicI64,
 }
 
 impl Hands {
@@ -77,6 +81,11 @@ impl Clock for Hands {
     }
 
     fn monotonic(&self) -> Duration {
+        let every = self.stops_every.load(Ordering::SeqCst);
+        if every > 0 && self.readings.fetch_add(1, Ordering::SeqCst) % every == every - 1 {
+            self.pass(WEEKEND);
+            self.stops.fetch_add(1, Ordering::SeqCst);
+        }
         self.real.monotonic() + self.put_forward()
     }
 }
@@ -315,14 +324,20 @@ async fn an_answer_by_chat_has_its_time_to_be_read() {
     led.leave().await;
 }
 
-/// Holds for a machine that slept and for a process that was stopped.
-async fn what_the_agent_did_meanwhile_counts(pause: impl Fn(&Hands)) {
+/// Returns a world whose agent works until the file `go` is there, and then waits for CI.
+async fn at_work() -> World {
     let go_on =
         [note("begun"), run("touch \"$NOTES/ready\""), json!({ "wait_until": { "command": "test -e \"$NOTES/go\"" } })];
     let actions: Vec<Value> = go_on.into_iter().chain([push("touch work.txt"), phase("awaiting_ci", "")]).collect();
     let world = World::new(&plan(vec![rule("Title: Task", &actions)])).await;
     world.poll().await;
     world.until("the agent works", || async { world.path("notes/ready").exists() }).await;
+    world
+}
+
+/// Holds for a machine that slept and for a process that was stopped.
+async fn what_the_agent_did_meanwhile_counts(pause: impl Fn(&Hands)) {
+    let world = at_work().await;
     let led = Led::from_here(&world, |_, _| {}).await;
     pause(&led.hands);
     led.wake(&world).await;
@@ -348,6 +363,51 @@ async fn neither_the_agent_nor_ci_times_out_while_the_machine_sleeps() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn neither_the_agent_nor_ci_times_out_while_the_driver_is_stopped() {
     what_the_agent_did_meanwhile_counts(|hands| hands.pass(WEEKEND)).await;
+}
+
+/// In the middle of a turn of the loop, before an event is written down, while time is let pass: it is never the agent's time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_driver_that_is_stopped_again_and_again_at_whatever_moment_counts_none_of_it() {
+    let world = at_work().await;
+    let led = Led::from_here(&world, |_, _| {}).await;
+    // Seldom enough that everything is looked at in between, and time is let pass.
+    for every in [53, 67, 79, 97] {
+        let before = led.hands.stops.load(Ordering::SeqCst);
+        led.hands.stops_every.store(every, Ordering::SeqCst);
+        world
+            .until("it was stopped often", || async {
+                led.wake(&world).await;
+                led.hands.stops.load(Ordering::SeqCst) >= before + 10
+            })
+            .await;
+    }
+    // Often, while much is written down.
+    led.hands.stops_every.store(7, Ordering::SeqCst);
+    let run = world.run().await.unwrap().id;
+    for number in 0..20 {
+        let id = format!("chat-{number}");
+        let replied = Event::HumanReplied { id: id.clone(), who: "@ada:example.org".into(), text: "blue".into() };
+        for (key, event) in
+            [(format!("{id}-said"), replied), (format!("{id}-taken-back"), Event::ReplyWithdrawn { id })]
+        {
+            world.store.put_input(&run, &key, event.kind(), &serde_json::to_value(&event).unwrap()).await.unwrap();
+        }
+        led.wake(&world).await;
+        world.until("it is taken back", || async { world.count("ReplyWithdrawn").await == number + 1 }).await;
+    }
+    assert_eq!((world.timers().await, world.count("AgentQuiet").await), (vec![], 0));
+    std::fs::write(world.path("notes/go"), "").unwrap();
+    world
+        .until("the agent's work is seen", || async {
+            led.wake(&world).await;
+            world.stage().await == "awaiting_ci"
+        })
+        .await;
+    led.hands.stops_every.store(0, Ordering::SeqCst);
+    assert_eq!((world.timers().await, world.count("AgentQuiet").await), (vec![], 0));
+    let worked = world.run().await.unwrap().used.agent_ms;
+    assert!(worked < 600_000, "{worked} ms were watched");
+    led.leave().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
