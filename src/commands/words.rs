@@ -90,6 +90,11 @@ pub(super) fn of(event: &Event) -> Option<(u8, String)> {
         Event::PhaseMalformed { word, .. } => Some((33, format!("the agent wrote `{word}`, which is no phase"))),
         Event::NotMerged => Some((33, "the agent says done, and the forge says not merged".into())),
         Event::PullRequestClosed { pull_request } => Some((33, format!("pull request {pull_request} was closed"))),
+        Event::MergedElsewhere { pull_request, into } => {
+            Some((33, format!("pull request {pull_request} was merged into `{into}`, not into the primary branch")))
+        }
+        Event::OwnPushSeen { head } => Some((0, format!("{} is the agent's own push; the question stands", head.short()))),
+        Event::GateHeld { words, .. } => Some((33, format!("the gate is closed: {words}"))),
         Event::IssueClosed => Some((33, "the issue was closed".into())),
         Event::HumanReplied { who, .. } => Some((0, format!("{who} replied; told to the agent"))),
         Event::PersonWanted { head, .. } => {

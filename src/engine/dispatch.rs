@@ -1,8 +1,11 @@
 //! Carries out what a run ordered. Every result is an event for the run; nothing here decides what it means.
 
 use super::{
-    World, audit, ci, claim, comments, driver::keep_screen, merge, mirrors, notices, observe::Seen, rebase, session,
-    survey,
+    World, audit, ci, claim, comments,
+    driver::keep_screen,
+    merge, mirrors, notices,
+    observe::{self, Seen},
+    rebase, session, survey,
 };
 use crate::{
     domain::{
@@ -245,10 +248,7 @@ async fn find_own(world: &World, run: &Run) -> ForgeResult<Option<Event>> {
 async fn verify_merged(world: &World, run: &Run) -> Result<Event, DispatchError> {
     let Some(number) = run.pull_request else { return Ok(Event::NotMerged) };
     let pull_request = world.forge.pull_request(number).await?;
-    Ok(match pull_request.merged {
-        true => Event::Merged { pull_request: number, commit: pull_request.merge_commit },
-        false => Event::NotMerged,
-    })
+    Ok(if pull_request.merged { observe::merged(world, &pull_request) } else { Event::NotMerged })
 }
 
 /// Closes the issue only when its pull request reads back merged; most forges have closed it by then.

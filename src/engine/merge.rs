@@ -1,7 +1,7 @@
 //! Merges a pull request: judged once more under the merge lock, named by the commit that was judged, and read back.
 //! After any answer but success the pull request is read again before anything is concluded.
 
-use super::{World, gate};
+use super::{World, gate, observe};
 use crate::{
     domain::{
         gate::{Acceptance, Gate, NotReady},
@@ -63,7 +63,7 @@ pub struct Wanted<'a> {
 pub async fn judge_and_merge(world: &World, wanted: &Wanted<'_>) -> Result<Event, MergeError> {
     let _merging = world.locks.take(LockName::Merge, LOCK_WAIT).await?;
     let pull_request = settled(world, wanted.pull_request).await?;
-    if let Some(event) = decided_elsewhere(&pull_request, wanted.head) {
+    if let Some(event) = decided_elsewhere(world, &pull_request, wanted.head) {
         return Ok(event);
     }
     let refused = |why: MergeRefusal| Ok(Event::MergeRefused { head: wanted.head.clone(), why });
@@ -94,7 +94,7 @@ pub async fn judge_and_merge(world: &World, wanted: &Wanted<'_>) -> Result<Event
     }
     let answer = world.forge.merge(wanted.pull_request, &request).await;
     let after = settled(world, wanted.pull_request).await?;
-    if let Some(event) = decided_elsewhere(&after, wanted.head) {
+    if let Some(event) = decided_elsewhere(world, &after, wanted.head) {
         return Ok(event);
     }
     match answer {
@@ -133,9 +133,9 @@ async fn settled(world: &World, number: PullRequestNumber) -> Result<PullRequest
 }
 
 /// Returns the event when the pull request is no longer what was judged.
-fn decided_elsewhere(pull_request: &PullRequest, head: &Sha) -> Option<Event> {
+fn decided_elsewhere(world: &World, pull_request: &PullRequest, head: &Sha) -> Option<Event> {
     if pull_request.merged {
-        return Some(Event::Merged { pull_request: pull_request.number, commit: pull_request.merge_commit.clone() });
+        return Some(observe::merged(world, pull_request));
     }
     if pull_request.state == OpenOrClosed::Closed {
         return Some(Event::PullRequestClosed { pull_request: pull_request.number });

@@ -24,6 +24,7 @@ use crate::{
 };
 use jiff::{Timestamp, tz::TimeZone};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 
 /// How the agent's program names a start that follows on a compaction.
 const COMPACTED: &str = "compact";
@@ -168,8 +169,7 @@ pub async fn forge(world: &World, run: &Run) -> ForgeResult<Vec<Seen>> {
     };
     if let Some(pull_request) = &pull_request {
         if pull_request.merged {
-            let commit = pull_request.merge_commit.clone();
-            return Ok(vec![Seen::new(Event::Merged { pull_request: pull_request.number, commit })]);
+            return Ok(vec![Seen::new(merged(world, pull_request))]);
         }
         if pull_request.state == OpenOrClosed::Closed {
             return Ok(vec![Seen::new(Event::PullRequestClosed { pull_request: pull_request.number })]);
@@ -193,6 +193,54 @@ pub async fn forge(world: &World, run: &Run) -> ForgeResult<Vec<Seen>> {
     Ok(seen)
 }
 
+/// Returns what a merge means for the run: one into another branch is none of its issue's.
+pub(super) fn merged(world: &World, pull_request: &PullRequest) -> Event {
+    let number = pull_request.number;
+    match pull_request.base_branch == world.project.primary_branch {
+        true => Event::Merged { pull_request: number, commit: pull_request.merge_commit.clone() },
+        false => Event::MergedElsewhere { pull_request: number, into: pull_request.base_branch.clone() },
+    }
+}
+
+/// Returns what another head on the forge means. While a person is asked, what the agent itself pushed before is no answer.
+async fn head_moved(world: &World, run: &Run, head: &Sha) -> Event {
+    if let (Stage::Escalated { .. }, Some(branch)) = (&run.stage, &run.branch)
+        && world.workspace.inspect(run.issue, branch).await.is_ok_and(|state| state.local == *head)
+    {
+        return Event::OwnPushSeen { head: head.clone() };
+    }
+    Event::HeadMoved { head: head.clone() }
+}
+
+/// Returns the news when something keeps an approved head from its merge, or CI has changed its mind about one that waits for
+/// its reviews. Facts that are lacking come with a later look.
+fn gate_held(run: &Run, head: &Sha, reasons: &[NotReady]) -> Option<Event> {
+    if !matches!(run.stage, Stage::AwaitingReview { .. }) {
+        return None;
+    }
+    let is_of_ci = |reason: &&NotReady| reason.code().starts_with("ci_");
+    let waits_for_review = reasons.iter().any(|reason| {
+        matches!(
+            reason,
+            NotReady::ReviewsUnknown(_) | NotReady::ApprovalsMissing { .. } | NotReady::ChangesRequested { .. }
+        )
+    });
+    let counts = |reason: &&NotReady| {
+        // The last two have ways of their own: the merge finds out, and people are asked.
+        let is_led = matches!(reason, NotReady::NotMergeable | NotReady::PersonMissing { .. });
+        !reason.is_unknown() && !is_led && (is_of_ci(reason) || !waits_for_review)
+    };
+    let mut held: Vec<&NotReady> = reasons.iter().filter(counts).collect();
+    // CI first: what else there is will still be there when it has said its word.
+    if held.iter().any(is_of_ci) {
+        held.retain(is_of_ci);
+    }
+    let codes: BTreeSet<String> = held.iter().map(|reason| reason.code().to_owned()).collect();
+    let is_known = run.gate_held.as_ref().is_some_and(|known| *known == (head.clone(), codes.clone()));
+    let words = held.iter().map(|reason| reason.words()).collect::<Vec<_>>().join("; ");
+    (!codes.is_empty() && !is_known).then(|| Event::GateHeld { head: head.clone(), codes, words })
+}
+
 async fn pull_request_events(world: &World, run: &Run, pull_request: PullRequest) -> ForgeResult<Vec<Seen>> {
     let mut seen = Vec::new();
     if run.head.as_ref() != Some(&pull_request.head) {
@@ -200,7 +248,7 @@ async fn pull_request_events(world: &World, run: &Run, pull_request: PullRequest
         if matches!(run.stage, Stage::Rebasing { .. }) {
             return Ok(seen);
         }
-        seen.push(Seen::new(Event::HeadMoved { head: pull_request.head.clone() }));
+        seen.push(Seen::new(head_moved(world, run, &pull_request.head).await));
         return Ok(seen);
     }
     let reviews = gate::reviews(world, &pull_request).await?;
@@ -237,6 +285,7 @@ async fn pull_request_events(world: &World, run: &Run, pull_request: PullRequest
                     seen.push(Seen::new(Event::GatePassed { head: head.clone() }));
                 }
                 let asked = run.person_wanted.as_ref().is_some_and(|wanted| wanted.head == head);
+                seen.extend(gate_held(run, &head, &reasons).map(Seen::new));
                 if let Some(NotReady::PersonMissing { files }) = reasons.first().filter(|_| !asked) {
                     seen.push(Seen::new(Event::PersonWanted { head, files: files.clone() }));
                 }

@@ -8,6 +8,7 @@ pub(crate) mod world;
 mod adoption;
 mod clocks;
 mod faults;
+mod held;
 mod killed;
 mod machine;
 mod people;

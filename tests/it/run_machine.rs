@@ -984,6 +984,57 @@ fn somebody_elses_push_to_an_escalated_run_is_judged_like_any_other() {
 }
 
 #[test]
+fn what_the_agent_pushed_before_it_asked_leaves_the_question_standing() {
+    let mut led = Led::awaiting_review();
+    led.says(Phase::Escalate).stops();
+    let (asked, since) = (led.0.stage.clone(), led.0.since);
+    led.sees(Event::OwnPushSeen { head: sha('b') });
+    assert_eq!((led.0.stage.clone(), led.0.since, led.0.head.clone()), (asked, since, Some(sha('b'))));
+    assert_eq!(led.ignores(Event::OwnPushSeen { head: sha('b') }), Ignored::Duplicate);
+    assert_eq!(Led::awaiting_review().ignores(Event::OwnPushSeen { head: sha('b') }), Ignored::NotNow);
+}
+
+fn held(head: char, codes: &[&str]) -> Event {
+    let codes = codes.iter().map(|code| (*code).to_owned()).collect();
+    Event::GateHeld { head: sha(head), codes, words: "it is a draft".into() }
+}
+
+#[test]
+fn people_are_told_once_of_what_keeps_an_approved_head_from_its_merge() {
+    let mut led = Led::awaiting_review();
+    assert_eq!(urgent(&led.0, &fact(&led.0, held('a', &["draft"]), None)).len(), 1, "somebody must act");
+    led.sees(held('a', &["draft"]));
+    assert_eq!((led.stage(), led.ignores(held('a', &["draft"]))), ("awaiting_review", Ignored::Duplicate));
+    let more = held('a', &["closes_missing", "draft"]);
+    assert_eq!(urgent(&led.0, &fact(&led.0, more, None)).len(), 1, "it is more now");
+    assert_eq!(led.ignores(held('b', &["draft"])), Ignored::StaleHead);
+    assert_eq!(Led::awaiting_ci().ignores(held('a', &["draft"])), Ignored::StaleHead);
+}
+
+#[test]
+fn ci_that_changes_its_mind_about_a_head_that_waits_for_review_is_followed() {
+    let mut led = Led::awaiting_review();
+    assert!(urgent(&led.0, &fact(&led.0, held('a', &["ci_red"]), None)).is_empty(), "the agent sees to it");
+    led.sees(held('a', &["ci_red"]));
+    assert_eq!((led.stage(), led.0.green_at.clone()), ("awaiting_ci", None));
+    led.ci('a', red());
+    assert_eq!((led.stage(), led.0.used.ci_fixes), ("working", 1));
+    // Red, green, and red again: each time it counts.
+    let mut led = Led::awaiting_review();
+    led.sees(held('a', &["ci_pending"])).ci('a', CiVerdict::Green);
+    assert_eq!(led.stage(), "awaiting_review");
+    led.sees(held('a', &["ci_pending"]));
+    assert_eq!(led.stage(), "awaiting_ci");
+}
+
+#[test]
+fn a_merge_into_another_branch_is_for_people_to_look_at() {
+    let mut led = Led::awaiting_review();
+    led.sees(Event::MergedElsewhere { pull_request: PULL_REQUEST, into: "release-1.2".into() });
+    assert!(matches!(&led.0.stage, Stage::Finishing { end: End::Blocked { why } } if why.contains("`release-1.2`")));
+}
+
+#[test]
 fn what_rig_cannot_get_done_for_hours_is_told_and_then_given_up() {
     let pass = |run: &Run, secs: u64| {
         let event = Event::TimePassed { timer: Timer::Stuck };

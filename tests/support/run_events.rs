@@ -220,6 +220,14 @@ fn by_itself(run: &Run) -> Vec<Event> {
         for head in [head.clone(), other_than(head)] {
             events.push(Event::HumanAccepted { id: format!("accept-{next}-{head}"), who: "ann".into(), head });
         }
+        let held = |code: &str| Event::GateHeld {
+            head: head.clone(),
+            codes: [code.to_owned()].into(),
+            words: "not as it was".into(),
+        };
+        events.extend(["ci_red", "draft"].map(held));
+        events.push(Event::OwnPushSeen { head: other_than(head) });
+        events.push(Event::MergedElsewhere { pull_request: number, into: "release".into() });
         events.push(Event::PullRequestClosed { pull_request: number });
         events.push(Event::Merged { pull_request: number, commit: Some(sha('f')) });
         for verdict in [Verdict::Approved, Verdict::ChangesRequested, Verdict::Comment] {

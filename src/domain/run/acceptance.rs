@@ -13,6 +13,7 @@ use crate::domain::{
     pull_request::Verdict,
 };
 use jiff::SignedDuration;
+use std::collections::BTreeSet;
 
 impl Mover {
     pub(super) fn branch_inspected(
@@ -65,7 +66,7 @@ impl Mover {
     }
 
     /// What the forge refused at one commit says nothing of another.
-    fn take_head(&mut self, head: &Sha) {
+    pub(super) fn take_head(&mut self, head: &Sha) {
         if self.run.head.as_ref() != Some(head) {
             self.run.used.merge_refusals = 0;
             self.run.merge_not_before = None;
@@ -86,6 +87,37 @@ impl Mover {
             Stage::Escalated { .. } if !self.run.busy => self.await_ci(head),
             _ => return Err(Ignored::NotNow),
         }
+        Ok(())
+    }
+
+    /// What the agent pushed before it asked is no answer: the question stands.
+    pub(super) fn own_push_seen(&mut self, head: &Sha) -> Taken {
+        if self.run.head.as_ref() == Some(head) {
+            return Err(Ignored::Duplicate);
+        }
+        self.only_in(matches!(self.run.stage, Stage::Escalated { .. }))?;
+        self.take_head(head);
+        Ok(())
+    }
+
+    /// What CI says anew is followed like any verdict; of anything else people are told, once, since no review will end it.
+    pub(super) fn gate_held(&mut self, head: &Sha, codes: &BTreeSet<String>, words: &str) -> Taken {
+        let Some(pull_request) = self.run.pull_request else { return Err(Ignored::NotNow) };
+        if !matches!(&self.run.stage, Stage::AwaitingReview { head: awaited } if awaited == head) {
+            return Err(Ignored::StaleHead);
+        }
+        let held = Some((head.clone(), codes.clone()));
+        if self.run.gate_held == held {
+            return Err(Ignored::Duplicate);
+        }
+        self.run.gate_held = held;
+        if codes.iter().any(|code| code.starts_with("ci_")) {
+            self.run.green_at = None;
+            self.notify(format!("CI has changed its mind at {}: {words}", head.short()), false);
+            self.await_ci(head);
+            return Ok(());
+        }
+        self.notify(format!("pull request {pull_request} cannot be merged as it is: {words}"), true);
         Ok(())
     }
 
@@ -139,6 +171,7 @@ impl Mover {
     fn ci_green(&mut self, head: &Sha) {
         self.cancel(|effect| matches!(effect, Effect::RunCi { .. }));
         self.run.green_at = Some(head.clone());
+        self.run.gate_held = None;
         self.run.used.ci_fixes = 0;
         self.run.used.ci_breaks = 0;
         self.notify(format!("CI passed at {}; waiting for review", head.short()), false);

@@ -184,6 +184,10 @@ pub enum Event {
     HeadMoved {
         head: Sha,
     },
+    /// That head is what the agent itself had committed before it asked a person: nobody has answered.
+    OwnPushSeen {
+        head: Sha,
+    },
     CiFinished {
         head: Sha,
         verdict: CiVerdict,
@@ -201,9 +205,22 @@ pub enum Event {
     GatePassed {
         head: Sha,
     },
+    /// CI was green at the head, and now something keeps it from its merge that no review ends.
+    GateHeld {
+        head: Sha,
+        /// Codes of the gate's reasons.
+        codes: BTreeSet<String>,
+        /// The same for people.
+        words: String,
+    },
     Merged {
         pull_request: PullRequestNumber,
         commit: Option<Sha>,
+    },
+    /// A person has merged it into a branch that is not the primary one.
+    MergedElsewhere {
+        pull_request: PullRequestNumber,
+        into: String,
     },
     MergeRefused {
         head: Sha,
@@ -386,6 +403,9 @@ impl Event {
             Event::BranchInspected { .. } => "BranchInspected",
             Event::PullRequestOpened { .. } => "PullRequestOpened",
             Event::HeadMoved { .. } => "HeadMoved",
+            Event::OwnPushSeen { .. } => "OwnPushSeen",
+            Event::GateHeld { .. } => "GateHeld",
+            Event::MergedElsewhere { .. } => "MergedElsewhere",
             Event::CiFinished { .. } => "CiFinished",
             Event::ReviewReceived { .. } => "ReviewReceived",
             Event::GatePassed { .. } => "GatePassed",

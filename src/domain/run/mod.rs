@@ -154,6 +154,8 @@ pub struct Run {
     pub moved: Option<(Sha, Sha)>,
     /// A change of what the gate rests on, at the head that people were asked about.
     pub person_wanted: Option<PersonWanted>,
+    /// What keeps the gate closed at a head that only waits for its merge, as codes: taken in once.
+    pub gate_held: Option<(Sha, BTreeSet<String>)>,
     /// What people have accepted, by their word to rig.
     pub accepted: Vec<super::gate::Acceptance>,
     /// Reasons of earlier escalations of this run, for the prompt of a new attempt.

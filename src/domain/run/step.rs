@@ -86,6 +86,7 @@ pub fn begin(id: &RunId, fact: &Fact) -> Option<(Run, Vec<(EffectId, Effect)>)> 
         interrupted: None,
         moved: None,
         person_wanted: None,
+        gate_held: None,
         accepted: Vec::new(),
         escalations: Vec::new(),
         usage: Vec::new(),
@@ -223,12 +224,14 @@ impl Mover {
                 Ok(())
             }
             Event::HeadMoved { head } => self.head_moved(head),
+            Event::OwnPushSeen { head } => self.own_push_seen(head),
             Event::CiFinished { head, verdict } => self.ci_finished(head, verdict, completes.is_some()),
             Event::ReviewReceived { id, reviewer, verdict, commit, text, findings } => {
                 let heard = Heard { verdict: *verdict, commit: commit.clone(), findings: findings.clone() };
                 self.review_received(*id, reviewer, heard, text)
             }
             Event::GatePassed { head } => self.gate_passed(head),
+            Event::GateHeld { head, codes, words } => self.gate_held(head, codes, words),
             Event::Merged { pull_request, commit } => {
                 self.only_in(!self.run.stage.is_over())?;
                 self.run.pull_request = Some(*pull_request);
@@ -243,6 +246,15 @@ impl Mover {
             Event::PullRequestClosed { pull_request } => {
                 self.only_in(!self.run.stage.is_over() && self.run.pull_request == Some(*pull_request))?;
                 self.finish(End::Blocked { why: format!("pull request {pull_request} was closed without a merge") });
+                Ok(())
+            }
+            Event::MergedElsewhere { pull_request, into } => {
+                self.only_in(!self.run.stage.is_over() && self.run.pull_request == Some(*pull_request))?;
+                self.finish(End::Blocked {
+                    why: format!(
+                        "pull request {pull_request} was merged into `{into}`, which is not the primary branch"
+                    ),
+                });
                 Ok(())
             }
             Event::IssueClosed => {

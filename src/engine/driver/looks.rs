@@ -3,8 +3,9 @@
 use super::{BEAT, Driver, DriverError, LIVENESS, NAP, Outcome, WORKING_FACTOR};
 use crate::{
     domain::{
+        ci::CiVerdict,
         ids::{EffectId, RunId},
-        run::{Effect, Event, Lane, Run, Stage},
+        run::{Effect, Event, Lane, Run, Stage, Timer},
     },
     engine::{
         World, notices,
@@ -105,7 +106,8 @@ impl Driver {
         let timers = self.run.deadlines().into_iter();
         let due: Vec<_> = timers.filter(|(timer, due)| self.is_due(*timer, *due, wall, now)).collect();
         for (timer, _) in due {
-            self.commit(Seen::new(Event::TimePassed { timer })).await?;
+            let unreachable = self.unreachable_ci().filter(|_| timer == Timer::Ci);
+            self.commit(unreachable.unwrap_or_else(|| Seen::new(Event::TimePassed { timer }))).await?;
         }
         self.look_at_start(now);
         let quiet = now.saturating_sub(self.alive_at);
@@ -124,6 +126,18 @@ impl Driver {
             self.commit(Seen::new(event)).await?;
         }
         Ok(())
+    }
+
+    /// Returns what there is to say of CI that cannot be asked: a matter for people, and not the agent's doing.
+    fn unreachable_ci(&self) -> Option<Seen> {
+        let why = self.ci_unreachable.clone()?;
+        let order = self.run.pending.iter().find_map(|(id, effect)| match effect {
+            Effect::RunCi { head, .. } => Some((id.clone(), head.clone())),
+            _ => None,
+        });
+        let (id, head) = order?;
+        let event = Event::CiFinished { head, verdict: CiVerdict::Held { why } };
+        Some(Seen { completes: Some(id), ..Seen::new(event) })
     }
 
     /// Returns how long the loop may sleep when nothing wakes it. What is under way wakes it by itself.

@@ -129,6 +129,7 @@ pub async fn drive(
         machine_clock,
         last_forge_stage: String::new(),
         told_unavailable: BTreeSet::new(),
+        ci_unreachable: None,
         record_due: run_is_older,
         recording: false,
         held_up: false,
@@ -213,6 +214,8 @@ struct Driver {
     watch: Watch,
     last_forge_stage: String,
     told_unavailable: BTreeSet<EffectId>,
+    /// Why CI could not be asked the last time; none where it answered.
+    ci_unreachable: Option<String>,
     /// The agent has stopped since its screen and its usage were last recorded.
     record_due: bool,
     recording: bool,

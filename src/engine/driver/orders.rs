@@ -102,6 +102,12 @@ impl Driver {
             self.in_flight.remove(&lane);
         }
         let now = self.world.clock.monotonic();
+        if lane == Lane::Ci {
+            self.ci_unreachable = match &result {
+                Err(DispatchError::Ci(error)) => Some(error.to_string()),
+                _ => None,
+            };
+        }
         match result {
             Ok(Some(seen)) => {
                 self.retries.remove(&id);

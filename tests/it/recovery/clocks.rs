@@ -222,7 +222,7 @@ impl World {
         serde_json::from_str(&text.unwrap()).unwrap_or_default()
     }
 
-    async fn forget_requests(&self) {
+    pub(super) async fn forget_requests(&self) {
         self.control("DELETE").await;
     }
 
@@ -231,7 +231,7 @@ impl World {
         asked["requests"].as_array().unwrap().iter().any(|one| one["path"].as_str().unwrap().ends_with(path))
     }
 
-    async fn timers(&self) -> Vec<Timer> {
+    pub(super) async fn timers(&self) -> Vec<Timer> {
         let timer = |event: Event| match event {
             Event::TimePassed { timer } => Some(timer),
             _ => None,
@@ -325,7 +325,7 @@ async fn an_answer_by_chat_has_its_time_to_be_read() {
 }
 
 /// Returns a world whose agent works until the file `go` is there, and then waits for CI.
-async fn at_work() -> World {
+pub(super) async fn at_work() -> World {
     let go_on =
         [note("begun"), run("touch \"$NOTES/ready\""), json!({ "wait_until": { "command": "test -e \"$NOTES/go\"" } })];
     let actions: Vec<Value> = go_on.into_iter().chain([push("touch work.txt"), phase("awaiting_ci", "")]).collect();
