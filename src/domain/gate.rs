@@ -11,7 +11,7 @@ mod closing;
 mod code_owners;
 mod conditions;
 
-pub use approvals::marker_review;
+pub use approvals::{is_officially_by, marker_review};
 pub use changes::{Changes, FOUNDATIONS};
 pub use ci_files::ci_files;
 pub use closing::{closed_issues, closes_issue};

@@ -32,6 +32,9 @@ pub(super) async fn create(here: Here, Body(asked): Body<Asked>) -> ApiResult {
         let reviewer = reviewer(&mut db, &here, &issue, name).await?;
         let official = reviews::is_official(&mut db, &here, &pull.base_branch, &reviewer, "REQUEST_REVIEW").await?;
         withdraw(&mut db, issue.id, reviewer.id).await?;
+        if official {
+            reviews::take_official_mark(&mut db, issue.id, reviewer.id).await?;
+        }
         let query = sqlx::query_scalar(
             "INSERT INTO reviews (issue, author, state, body, commit_id, official, created, updated)
              VALUES (?1, ?2, 'REQUEST_REVIEW', '', ?3, ?4, ?5, ?5) RETURNING id",
@@ -47,23 +50,26 @@ pub(super) async fn create(here: Here, Body(asked): Body<Asked>) -> ApiResult {
 /// `DELETE /pulls/{index}/requested_reviewers`
 pub(super) async fn delete(here: Here, Body(asked): Body<Asked>) -> ApiResult {
     let issue = reviews::current(&here).await?;
+    let base = &issue.pull()?.base_branch;
     if here.me()? != issue.author {
         here.need_write()?;
     }
     let mut db = here.forge.store.write().await?;
     for name in &asked.reviewers {
         let reviewer = reviewer(&mut db, &here, &issue, name).await?;
-        withdraw(&mut db, issue.id, reviewer.id).await?;
+        let asked = withdraw(&mut db, issue.id, reviewer.id).await?;
+        if asked && reviews::is_official(&mut db, &here, base, &reviewer, "REQUEST_REVIEW").await? {
+            reviews::give_official_mark_back(&mut db, issue.id, reviewer.id).await?;
+        }
     }
     db.commit().await?;
     Ok(no_content())
 }
 
-/// Forgets that an account was asked.
-pub(super) async fn withdraw(db: &mut SqliteConnection, issue: i64, reviewer: i64) -> ApiResult<()> {
+/// Forgets that an account was asked. Returns whether it was.
+pub(super) async fn withdraw(db: &mut SqliteConnection, issue: i64, reviewer: i64) -> ApiResult<bool> {
     let query = sqlx::query("DELETE FROM reviews WHERE issue = ?1 AND author = ?2 AND state = 'REQUEST_REVIEW'");
-    query.bind(issue).bind(reviewer).execute(db).await?;
-    Ok(())
+    Ok(query.bind(issue).bind(reviewer).execute(db).await?.rows_affected() > 0)
 }
 
 async fn reviewer(db: &mut SqliteConnection, here: &Here, issue: &Issue, name: &str) -> ApiResult<Account> {

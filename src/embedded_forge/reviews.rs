@@ -191,12 +191,28 @@ pub(super) async fn is_official(
 /// A new verdict takes the official mark from the earlier ones of the same reviewer, and answers a request for review.
 async fn supersede(db: &mut SqliteConnection, issue: i64, reviewer: i64, state: &str) -> ApiResult<()> {
     if matches!(state, "APPROVED" | "REQUEST_CHANGES") {
-        let query = sqlx::query("UPDATE reviews SET official = 0 WHERE issue = ?1 AND author = ?2");
-        query.bind(issue).bind(reviewer).execute(&mut *db).await?;
+        take_official_mark(db, issue, reviewer).await?;
     }
     if state != "PENDING" {
         review_requests::withdraw(db, issue, reviewer).await?;
     }
+    Ok(())
+}
+
+/// Of one reviewer's reviews only the latest is official; a request for another review is one of them.
+pub(super) async fn take_official_mark(db: &mut SqliteConnection, issue: i64, reviewer: i64) -> ApiResult<()> {
+    let query = sqlx::query("UPDATE reviews SET official = 0 WHERE issue = ?1 AND author = ?2");
+    query.bind(issue).bind(reviewer).execute(db).await?;
+    Ok(())
+}
+
+/// Makes the latest verdict of a reviewer official again, once the request for another one is withdrawn.
+pub(super) async fn give_official_mark_back(db: &mut SqliteConnection, issue: i64, reviewer: i64) -> ApiResult<()> {
+    let query = sqlx::query(
+        "UPDATE reviews SET official = 1 WHERE id = (SELECT MAX(id) FROM reviews WHERE issue = ?1 AND author = ?2
+         AND state IN ('APPROVED', 'REQUEST_CHANGES'))",
+    );
+    query.bind(issue).bind(reviewer).execute(db).await?;
     Ok(())
 }
 

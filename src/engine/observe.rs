@@ -4,7 +4,7 @@
 use super::{World, claim, comments, deliver, gate, session::name_of, survey};
 use crate::{
     domain::{
-        gate::{Gate, NotReady},
+        gate::{Gate, NotReady, is_officially_by},
         ids::{EffectId, Sha},
         issue::OpenOrClosed,
         known::Known,
@@ -253,7 +253,7 @@ async fn pull_request_events(world: &World, run: &Run, pull_request: PullRequest
     }
     let reviews = gate::reviews(world, &pull_request).await?;
     for review in &reviews {
-        if !is_news(world, run, review).await {
+        if !is_news(world, run, review, &reviews).await {
             continue;
         }
         seen.push(Seen::new(Event::ReviewReceived {
@@ -295,7 +295,7 @@ async fn pull_request_events(world: &World, run: &Run, pull_request: PullRequest
     Ok(seen)
 }
 
-async fn is_news(world: &World, run: &Run, review: &Review) -> bool {
+async fn is_news(world: &World, run: &Run, review: &Review, reviews: &[Review]) -> bool {
     if run.seen_reviews.contains(&review.id) || review.dismissed || review.reviewer.is(&world.project.forge.bot) {
         return false;
     }
@@ -303,7 +303,7 @@ async fn is_news(world: &World, run: &Run, review: &Review) -> bool {
     let reviewers = &world.project.review.reviewers;
     let counts = review.official || reviewers.iter().any(|reviewer| reviewer.is(&review.reviewer));
     match review.verdict {
-        Verdict::Approved | Verdict::ChangesRequested => counts,
+        Verdict::Approved | Verdict::ChangesRequested => counts || is_officially_by(review, reviews),
         Verdict::Comment if review::findings(review).is_empty() => false,
         // Forges call no comment official: where nobody is named as a reviewer, whoever may write is heard.
         Verdict::Comment => counts || reviewers.is_empty() && is_by_colleague(world, review).await,

@@ -72,6 +72,11 @@ fn request(id: u64, reviewer: &str) -> Review {
     review(id, reviewer, Verdict::ChangesRequested)
 }
 
+/// A request for another review. The forge's mark goes over to it from what its reviewer has said.
+fn asked_again(id: u64, reviewer: &str) -> Review {
+    Review { commit: None, ..review(id, reviewer, Verdict::None) }
+}
+
 fn earlier_head(review: Review) -> Review {
     Review { commit: Some(sha(OLD)), ..review }
 }
@@ -259,6 +264,11 @@ fn approvals_count_only_from_those_entitled_and_at_the_head() {
         ),
         ("official", |s| anyone_official(s, &[approval(1, "eve")]), &[]),
         ("unofficial", |s| anyone_official(s, &[unofficial(approval(1, "eve"))]), &["approvals_missing"]),
+        (
+            "official, and its reviewer asked again",
+            |s| anyone_official(s, &[unofficial(approval(1, "eve")), asked_again(2, "eve")]),
+            &["approvals_missing"],
+        ),
         ("official author", |s| anyone_official(s, &[approval(1, "dev-bot")]), &["approvals_missing"]),
         ("two needed, one there", |s| s.policy.required_approvals = 2, &["approvals_missing"]),
         (
@@ -385,6 +395,32 @@ fn a_request_for_changes_stands_until_its_reviewer_or_a_dismissal_ends_it() {
             "official, then an approval that does not count",
             |s| anyone_official(s, &[request(1, "eve"), unofficial(approval(2, "eve")), approval(3, "ann")]),
             &["changes_requested"],
+        ),
+        (
+            "official, and its reviewer asked again",
+            |s| anyone_official(s, &[unofficial(request(1, "eve")), asked_again(2, "Eve"), approval(3, "ann")]),
+            &["changes_requested"],
+        ),
+        (
+            "answered by an approval, and its reviewer asked again",
+            |s| {
+                let answered = [request(1, "eve"), approval(2, "eve")].map(unofficial);
+                anyone_official(s, &[&answered[..], &[asked_again(3, "eve"), approval(4, "ann")]].concat());
+            },
+            &[],
+        ),
+        (
+            "by a stranger who was asked",
+            |s| {
+                let asked = unofficial(asked_again(2, "eve"));
+                anyone_official(s, &[unofficial(request(1, "eve")), asked, approval(3, "ann")]);
+            },
+            &[],
+        ),
+        (
+            "by a stranger, and another was asked",
+            |s| anyone_official(s, &[unofficial(request(1, "eve")), asked_again(2, "bea"), approval(3, "ann")]),
+            &[],
         ),
         (
             "none needed, but requested",

@@ -3,7 +3,8 @@
 //! A reviewer counts who is configured or, where nobody is, whose review the forge calls official; never the author. The
 //! latest verdict of a reviewer stands; comments are no verdicts; a dismissed verdict stands for nothing and does not
 //! bring back an older one. An approval counts only for exactly the head. A request for changes stands also when the head
-//! has moved on: new commits do not answer it, only its reviewer (by a newer verdict) or a dismissal does.
+//! has moved on, or its reviewer was asked again: that does not answer it, only its reviewer (by a newer verdict) or a
+//! dismissal does.
 //! Forges tell the time to the second: of two reviews of one moment the one with the higher id is the later, and of a review
 //! and a marker comment, whose ids say nothing of each other, the request for changes.
 
@@ -32,7 +33,7 @@ pub(super) fn approving_at_head(pull_request: &PullRequest, reviews: &[Review], 
     // A reviewer's later word takes an approval back even where the forge has ceased to count that reviewer.
     latest(reviews, |review| !review.reviewer.is(&pull_request.author))
         .into_iter()
-        .filter(|review| approves_head(review, pull_request) && counts(review, pull_request, policy))
+        .filter(|review| approves_head(review, pull_request) && counts(review, review.official, pull_request, policy))
         .map(|review| review.reviewer.clone())
         .collect()
 }
@@ -56,16 +57,24 @@ fn approves_head(review: &Review, pull_request: &PullRequest) -> bool {
 
 /// Returns whose request for changes stands, each once.
 pub(super) fn requesting_changes(pull_request: &PullRequest, reviews: &[Review], policy: &GatePolicy) -> Vec<Login> {
-    latest(reviews, |review| counts(review, pull_request, policy))
+    latest(reviews, |review| counts(review, is_officially_by(review, reviews), pull_request, policy))
         .into_iter()
         .filter(|review| review.verdict == Verdict::ChangesRequested && !review.dismissed)
         .map(|review| review.reviewer.clone())
         .collect()
 }
 
-fn counts(review: &Review, pull_request: &PullRequest, policy: &GatePolicy) -> bool {
+/// Returns whether a verdict is by somebody whom the forge calls official: by its own mark, or by that of a request for
+/// another review. Gitea's and Forgejo's `AddReviewRequest` takes the mark from all that an official reviewer has said, and
+/// gives it to the request.
+pub fn is_officially_by(review: &Review, reviews: &[Review]) -> bool {
+    let asks_again = |row: &Review| row.verdict == Verdict::None && row.official && row.reviewer.is(&review.reviewer);
+    review.official || reviews.iter().any(asks_again)
+}
+
+fn counts(review: &Review, official: bool, pull_request: &PullRequest, policy: &GatePolicy) -> bool {
     let entitled = match policy.reviewers.as_slice() {
-        [] => review.official,
+        [] => official,
         reviewers => reviewers.iter().any(|reviewer| reviewer.is(&review.reviewer)),
     };
     entitled && !review.reviewer.is(&pull_request.author)

@@ -11,6 +11,7 @@ contract![
     a_rejection_without_a_word_is_refused,
     all_reviews_of_one_reviewer_are_listed,
     remarks_belong_to_their_review,
+    asking_again_takes_the_official_mark_from_a_verdict,
     a_push_makes_reviews_stale,
     a_push_dismisses_approvals_where_the_rule_says_so,
 ];
@@ -84,6 +85,25 @@ async fn remarks_belong_to_their_review(world: &World) {
     let remark = &reply.json[0];
     assert!(remark["resolver"].is_null(), "nobody has resolved it");
     assert_eq!((&remark["path"], &remark["body"], &remark["position"]), (&json!("a"), &json!("not this"), &json!(2)));
+}
+
+async fn asking_again_takes_the_official_mark_from_a_verdict(world: &World) {
+    let (repository, reviewer, pull, head) = with_reviewer(world).await;
+    repository.post("/branch_protections", json!({"rule_name": "main", "required_approvals": 1})).await.expect(201);
+    review(&repository, &reviewer, pull, "REQUEST_CHANGES", &head).await.expect(200);
+    let (path, asked) = (format!("/pulls/{pull}/requested_reviewers"), json!({"reviewers": [reviewer.name]}));
+    let listed = async || {
+        let reply = repository.get(format_args!("/pulls/{pull}/reviews")).await.expect(200);
+        let row = |review: &serde_json::Value| (review["state"].clone(), review["official"].clone());
+        reply.json.as_array().unwrap().iter().map(row).collect::<Vec<_>>()
+    };
+    repository.post(&path, asked.clone()).await.expect(201);
+    let (verdict, request) = (json!("REQUEST_CHANGES"), json!("REQUEST_REVIEW"));
+    assert_eq!(listed().await, [(verdict.clone(), json!(false)), (request, json!(true))]);
+    let url = repository.at(&path);
+    let auth = format!("token {}", repository.owner.token);
+    world.call(Some(&auth), reqwest::Method::DELETE, &url, Some(asked)).await.expect(204);
+    assert_eq!(listed().await, [(verdict, json!(true))]);
 }
 
 async fn a_push_makes_reviews_stale(world: &World) {
