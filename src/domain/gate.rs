@@ -46,6 +46,8 @@ pub struct GatePolicy {
     pub docs_only_paths: Vec<String>,
     /// Accounts whose approval is not a person's.
     pub bots: Vec<Login>,
+    /// The account by which rig acts. Its word never counts: an agent may have got hold of its token.
+    pub bot: Login,
 }
 
 /// A person's word to rig itself that a change of what the gate rests on may pass; never a review.

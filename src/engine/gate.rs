@@ -177,8 +177,6 @@ pub fn assemble(
     changes: Known<Changes>,
 ) -> GateSnapshot {
     let project = &world.project;
-    let mut bots = project.review.bots.clone();
-    bots.push(project.forge.bot.clone());
     GateSnapshot {
         pull_request: subject.pull_request,
         ci,
@@ -194,7 +192,8 @@ pub fn assemble(
             protected_paths: project.merge.protected_paths.clone(),
             ci_files: world.ci_files.clone(),
             docs_only_paths: project.ci.docs_only_paths.clone(),
-            bots,
+            bots: project.review.bots.clone(),
+            bot: project.forge.bot.clone(),
         },
     }
 }

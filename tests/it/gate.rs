@@ -105,7 +105,8 @@ fn ready() -> GateSnapshot {
             protected_paths: Vec::new(),
             ci_files: std::collections::BTreeSet::new(),
             docs_only_paths: Vec::new(),
-            bots: vec![login("dev-bot"), login("review-bot")],
+            bots: vec![login("review-bot")],
+            bot: login("dev-bot"),
         },
     }
 }
@@ -155,6 +156,15 @@ fn reviews(s: &mut GateSnapshot, reviews: &[Review]) {
 fn anyone_official(s: &mut GateSnapshot, list: &[Review]) {
     s.policy.reviewers.clear();
     reviews(s, list);
+}
+
+/// A pull request of somebody else, which closes nothing; the bot is a configured reviewer unless nobody is.
+fn of_a_chore(s: &mut GateSnapshot, change: Change) {
+    s.pull_request.author = login("dependencies");
+    s.pull_request.body.clear();
+    s.policy.must_close = None;
+    s.policy.reviewers.push(login("dev-bot"));
+    change(s);
 }
 
 #[test]
@@ -270,6 +280,17 @@ fn approvals_count_only_from_those_entitled_and_at_the_head() {
             &["approvals_missing"],
         ),
         ("official author", |s| anyone_official(s, &[approval(1, "dev-bot")]), &["approvals_missing"]),
+        (
+            "rig itself, of a chore",
+            |s| of_a_chore(s, |s| reviews(s, &[approval(1, "Dev-Bot")])),
+            &["approvals_missing"],
+        ),
+        (
+            "rig itself, official, of a chore",
+            |s| of_a_chore(s, |s| anyone_official(s, &[approval(1, "dev-bot")])),
+            &["approvals_missing"],
+        ),
+        ("another, of a chore", |s| of_a_chore(s, |s| anyone_official(s, &[approval(1, "eve")])), &[]),
         ("two needed, one there", |s| s.policy.required_approvals = 2, &["approvals_missing"]),
         (
             "two needed, one person twice",

@@ -256,7 +256,8 @@ impl Forge {
                 protected_paths: Vec::new(),
                 ci_files: std::collections::BTreeSet::new(),
                 docs_only_paths: Vec::new(),
-                bots: vec![login("dev-bot")],
+                bots: Vec::new(),
+                bot: login("dev-bot"),
             },
         }
     }

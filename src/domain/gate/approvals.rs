@@ -1,10 +1,10 @@
 //! Whose verdicts count, and which verdict of each reviewer stands.
 //!
-//! A reviewer counts who is configured or, where nobody is, whose review the forge calls official; never the author. The
-//! latest verdict of a reviewer stands; comments are no verdicts; a dismissed verdict stands for nothing and does not
-//! bring back an older one. An approval counts only for exactly the head. A request for changes stands also when the head
-//! has moved on, or its reviewer was asked again: that does not answer it, only its reviewer (by a newer verdict) or a
-//! dismissal does.
+//! A reviewer counts who is configured or, where nobody is, whose review the forge calls official; never the author, nor
+//! rig's own account, whose token an agent may have. The latest verdict of a reviewer stands; comments are no verdicts; a
+//! dismissed verdict stands for nothing and does not bring back an older one. An approval counts only for exactly the head.
+//! A request for changes stands also when the head has moved on, or its reviewer was asked again: that does not answer it,
+//! only its reviewer (by a newer verdict) or a dismissal does.
 //! Forges tell the time to the second: of two reviews of one moment the one with the higher id is the later, and of a review
 //! and a marker comment, whose ids say nothing of each other, the request for changes.
 
@@ -31,7 +31,7 @@ static MARKED_VERDICT: LazyLock<Regex> = LazyLock::new(|| {
 /// Returns who approves the head, each once.
 pub(super) fn approving_at_head(pull_request: &PullRequest, reviews: &[Review], policy: &GatePolicy) -> Vec<Login> {
     // A reviewer's later word takes an approval back even where the forge has ceased to count that reviewer.
-    latest(reviews, |review| !review.reviewer.is(&pull_request.author))
+    latest(reviews, |review| may_judge(&review.reviewer, pull_request, policy))
         .into_iter()
         .filter(|review| approves_head(review, pull_request) && counts(review, review.official, pull_request, policy))
         .map(|review| review.reviewer.clone())
@@ -40,8 +40,12 @@ pub(super) fn approving_at_head(pull_request: &PullRequest, reviews: &[Review], 
 
 /// Returns everyone whose latest verdict approves the head, whether or not their word counts as an approval that is
 /// required: an owner of a file need not be a reviewer.
-pub(super) fn everyone_approving_at_head(pull_request: &PullRequest, reviews: &[Review]) -> Vec<Login> {
-    latest(reviews, |review| !review.reviewer.is(&pull_request.author))
+pub(super) fn everyone_approving_at_head(
+    pull_request: &PullRequest,
+    reviews: &[Review],
+    policy: &GatePolicy,
+) -> Vec<Login> {
+    latest(reviews, |review| may_judge(&review.reviewer, pull_request, policy))
         .into_iter()
         .filter(|review| approves_head(review, pull_request))
         .map(|review| review.reviewer.clone())
@@ -77,7 +81,11 @@ fn counts(review: &Review, official: bool, pull_request: &PullRequest, policy: &
         [] => official,
         reviewers => reviewers.iter().any(|reviewer| reviewer.is(&review.reviewer)),
     };
-    entitled && !review.reviewer.is(&pull_request.author)
+    entitled && may_judge(&review.reviewer, pull_request, policy)
+}
+
+fn may_judge(reviewer: &Login, pull_request: &PullRequest, policy: &GatePolicy) -> bool {
+    !reviewer.is(&pull_request.author) && !reviewer.is(&policy.bot)
 }
 
 /// Returns the latest verdict of each reviewer among the reviews that are considered, by name of the reviewer.

@@ -265,7 +265,8 @@ fn code_owners(snapshot: &GateSnapshot) -> Result<String, NotReady> {
     if !code_owners.damaged_lines.is_empty() {
         return Err(NotReady::CodeOwnersUnreadable { lines: code_owners.damaged_lines.clone() });
     }
-    let approving = approvals::everyone_approving_at_head(&snapshot.pull_request, known_reviews(snapshot)?);
+    let reviews = known_reviews(snapshot)?;
+    let approving = approvals::everyone_approving_at_head(&snapshot.pull_request, reviews, &snapshot.policy);
     let approved = |owner: &super::Owner| match owner {
         super::Owner::Account(login) => approving.iter().any(|approver| approver.is(login)),
         super::Owner::Other(_) => false,

@@ -94,6 +94,14 @@ fn owners_of_what_is_changed_must_have_approved_the_head() {
         ("a team beside an owner", |s| owned(s, "* @org/team @ann", &["a.rs"]), &[]),
         ("an address approves nothing", |s| owned(s, "* a@example.org", &["a.rs"]), &["code_owners_missing"]),
         ("the author owns it", |s| owned(s, "* @dev-bot", &["a.rs"]), &["code_owners_missing"]),
+        (
+            "rig itself owns it, and somebody else is the author",
+            |s| {
+                of_a_chore(s, |s| reviews(s, &[approval(1, "ann"), approval(2, "dev-bot")]));
+                owned(s, "* @dev-bot", &["a.rs"]);
+            },
+            &["code_owners_missing"],
+        ),
         ("damaged file", |s| owned(s, "* @ann\n[x] @ann", &["a.rs"]), &["code_owners_unreadable"]),
         (
             "an owner who is no reviewer",
