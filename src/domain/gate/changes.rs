@@ -69,11 +69,17 @@ pub const FOUNDATIONS: &[&str] = &[
 static FOUNDATION_SET: LazyLock<GlobSet> = LazyLock::new(|| set(FOUNDATIONS));
 
 /// Returns the files that the gate rests on: those of any repository, those that match a glob of the project's, and those
-/// that the command of CI names.
+/// that the command of CI names. A symlink or a submodule is one file to git, and stands for whatever is found below it: it
+/// is one of them where something below it would be.
 pub(super) fn resting_on<'a>(files: &'a [String], protected: &[&str], of_ci: &BTreeSet<String>) -> Vec<&'a str> {
     let set = set(protected);
-    let rests = |file: &&String| FOUNDATION_SET.is_match(file) || set.is_match(file) || of_ci.contains(*file);
-    files.iter().filter(rests).map(String::as_str).collect()
+    let matches = |path: &str| FOUNDATION_SET.is_match(path) || set.is_match(path);
+    let named = || FOUNDATIONS.iter().copied().chain(protected.iter().copied()).chain(of_ci.iter().map(String::as_str));
+    let rests = |file: &&str| {
+        let is_above = |path: &str| path.strip_prefix(*file).is_some_and(|rest| rest.starts_with('/'));
+        matches(file) || of_ci.contains(*file) || matches(&format!("{file}/_")) || named().any(is_above)
+    };
+    files.iter().map(String::as_str).filter(rests).collect()
 }
 
 /// Returns the files that match one of the globs. A glob that cannot be read is left out: the configuration has checked it.
@@ -128,6 +134,16 @@ mod tests {
         assert_eq!(resting_on(&files(&shaken), &[], &BTreeSet::new()), shaken);
         let ordinary = ["src/main.rs", "README.md", ".github/ISSUE_TEMPLATE/bug.md", "tests/it.rs", "Cargo.toml"];
         assert!(resting_on(&files(&ordinary), &[], &BTreeSet::new()).is_empty());
+    }
+
+    #[test]
+    fn what_stands_for_a_folder_that_is_rested_on_is_found() {
+        let (protected, of_ci) = (["infra/**", "web/*/lock/**", "{a,b}/**"], ["ci/run.sh".to_owned()].into());
+        let resting = [".ci", ".claude", ".github", ".github/workflows", "docs", "infra", "web", "a", "ci"];
+        assert_eq!(resting_on(&files(&resting), &protected, &of_ci), resting);
+        let beside =
+            ["claude", ".claude2", "infra2", "in", "c", "ci2", "x/ci", "web/README.md", "README.md", "src/docs"];
+        assert!(resting_on(&files(&beside), &protected, &of_ci).is_empty());
     }
 
     #[test]

@@ -178,6 +178,23 @@ fn what_the_gate_rests_on_changes_only_with_a_persons_approval() {
             },
             &["person_missing"],
         ),
+        ("a machine approved a link in a folder's place", |s| by_machine(s, &[".claude"]), &["person_missing"]),
+        (
+            "a machine approved a submodule at a protected path",
+            |s| {
+                s.policy.protected_paths = vec!["infra/**".into()];
+                by_machine(s, &["infra"]);
+            },
+            &["person_missing"],
+        ),
+        (
+            "a machine approved a link to what CI runs",
+            |s| {
+                s.policy.ci_files = ["ci/run.sh".to_owned()].into();
+                by_machine(s, &["ci"]);
+            },
+            &["person_missing"],
+        ),
         (
             "nobody needs to approve, but a person must",
             |s| {
