@@ -1,11 +1,13 @@
 //! The verdict of CI on one commit, and how it follows from the commit statuses that a forge shows.
 
 pub mod brake;
+mod event_forms;
 pub mod failure;
 mod known_contexts;
 pub mod pipeline;
 pub mod recheck;
 
+pub use event_forms::required_at;
 pub use known_contexts::{KnownContexts, Settled};
 
 use super::pull_request::{Status, StatusState};

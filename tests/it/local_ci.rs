@@ -273,6 +273,26 @@ async fn required_contexts_come_from_the_settings_then_protection_then_what_was_
 }
 
 #[tokio::test]
+async fn what_was_seen_of_pushes_is_compared_with_what_pull_requests_show() {
+    let world = Statuses::new(StatusBoard::default());
+    let head = sha('a');
+    let (push, pull_request) = ("CI / test (push)", "CI / test (pull_request)");
+    world.merged(&sha('b'), &[push]);
+    assert_eq!(world.verdict(&head).await, missing(&[push]));
+    world.board.put(&head, pull_request, StatusState::Success);
+    assert_eq!(world.verdict(&head).await, CiVerdict::Green);
+    // Who names a check means that one and no other.
+    assert_eq!(world.ci(&[push]).run(&head).await.unwrap(), missing(&[push]));
+    world.board.put(&head, push, StatusState::Success);
+    world.board.put(&head, pull_request, StatusState::Failure);
+    assert!(matches!(world.verdict(&head).await, CiVerdict::Red { .. }));
+    assert_eq!(world.ci(&[push]).run(&head).await.unwrap(), CiVerdict::Green);
+    let required_contexts = vec![push.to_owned()];
+    *world.board.protection.lock().unwrap() = Some(Protection { required_contexts, ..Protection::default() });
+    assert_eq!(world.verdict(&head).await, CiVerdict::Green);
+}
+
+#[tokio::test]
 async fn a_check_that_is_pending_for_too_long_is_the_machinerys_fault() {
     let world = Statuses::new(StatusBoard::default());
     let head = sha('a');

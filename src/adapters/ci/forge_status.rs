@@ -4,7 +4,7 @@
 use super::contexts_file::ContextsFile;
 use crate::{
     domain::{
-        ci::{CiVerdict, KnownContexts, Settled, verdict},
+        ci::{CiVerdict, KnownContexts, Settled, required_at, verdict},
         ids::Sha,
         pull_request::Status,
     },
@@ -33,6 +33,14 @@ pub struct ForgeStatusPlan {
     pub stale: Option<SignedDuration>,
 }
 
+/// Who says which contexts must be green.
+enum Demand {
+    /// The settings, or the forge's rules for the primary branch.
+    Rules(Vec<String>),
+    /// Nobody but the primary branch, by what it shows.
+    Seen(Settled),
+}
+
 /// Reads statuses; runs nothing.
 pub struct ForgeStatusCi {
     forge: Arc<dyn Forge>,
@@ -49,15 +57,17 @@ impl ForgeStatusCi {
         Self { forge, clock, required_contexts, primary_branch, contexts: ContextsFile::new(contexts_file), stale }
     }
 
-    async fn judge(&self, head: &Sha, required: &Settled) -> Result<CiVerdict, CiError> {
-        let (required, settled) = match required {
-            Settled::Required(required) => (required, true),
-            Settled::NotYet(shown) if shown.is_empty() => return Ok(CiVerdict::no_check_known()),
-            Settled::NotYet(shown) => (shown, false),
-        };
+    async fn judge(&self, head: &Sha, demand: &Demand) -> Result<CiVerdict, CiError> {
+        if matches!(demand, Demand::Seen(Settled::NotYet(shown)) if shown.is_empty()) {
+            return Ok(CiVerdict::no_check_known());
+        }
         let (now, statuses) = (self.clock.now(), self.forge.statuses(head).await.map_err(unanswered)?);
         let statuses: Vec<Status> = statuses.into_iter().map(|status| status.unless_lost(now, self.stale)).collect();
-        let judged = verdict(required, &statuses);
+        let (judged, settled) = match demand {
+            Demand::Rules(required) => (verdict(required, &statuses), true),
+            Demand::Seen(Settled::Required(known)) => (verdict(&required_at(known, &statuses), &statuses), true),
+            Demand::Seen(Settled::NotYet(shown)) => (verdict(&required_at(shown, &statuses), &statuses), false),
+        };
         if judged == CiVerdict::Green && !settled {
             let branch = &self.primary_branch;
             let missing = vec![format!("the end of the checks of `{branch}`: only then is it known which count")];
@@ -66,15 +76,15 @@ impl ForgeStatusCi {
         Ok(judged)
     }
 
-    async fn required(&self) -> Result<Settled, CiError> {
+    async fn demand(&self) -> Result<Demand, CiError> {
         if !self.required_contexts.is_empty() {
-            return Ok(Settled::Required(self.required_contexts.clone()));
+            return Ok(Demand::Rules(self.required_contexts.clone()));
         }
         let protection = self.forge.protection(&self.primary_branch).await.map_err(unanswered)?;
         if let Some(protection) = protection.filter(|protection| !protection.required_contexts.is_empty()) {
-            return Ok(Settled::Required(protection.required_contexts));
+            return Ok(Demand::Rules(protection.required_contexts));
         }
-        self.shown_by_primary().await
+        Ok(Demand::Seen(self.shown_by_primary().await?))
     }
 
     /// Looks at the primary branch and remembers what it shows. Names seen are names, also those that look like a glob:
@@ -128,7 +138,7 @@ fn unanswered(error: ForgeError) -> CiError {
 #[async_trait]
 impl Ci for ForgeStatusCi {
     async fn run(&self, head: &Sha) -> Result<CiVerdict, CiError> {
-        self.judge(head, &self.required().await?).await
+        self.judge(head, &self.demand().await?).await
     }
 
     /// Finds out once what is required, however many commits are judged by it.
@@ -136,9 +146,9 @@ impl Ci for ForgeStatusCi {
         if heads.is_empty() {
             return Vec::new();
         }
-        match self.required().await {
-            Ok(required) => {
-                let judged = heads.iter().map(|head| self.judge(head, &required)).collect::<Vec<_>>();
+        match self.demand().await {
+            Ok(demand) => {
+                let judged = heads.iter().map(|head| self.judge(head, &demand)).collect::<Vec<_>>();
                 stream::iter(judged).buffered(COMMITS_AT_ONCE).collect().await
             }
             Err(error) => heads.iter().map(|_| Err(error.clone())).collect(),
