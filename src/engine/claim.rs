@@ -53,7 +53,7 @@ pub async fn confirm(world: &World, run: &Run, _dispatch: &dyn Held) -> ForgeRes
         };
     }
     set_state(world, run.issue, IssueState::InProgress).await?;
-    world.forge.set_assignees(run.issue, std::slice::from_ref(&world.project.forge.bot)).await?;
+    assign(world, issue).await?;
     if own_claims(world, &before, run).is_empty() {
         let text = format!("rig works on this issue (run {}).", run.id);
         comments::post(world, run.issue.0, &claim_key(world, &run.id), &text).await?;
@@ -75,6 +75,17 @@ pub async fn withdraw(world: &World, run: &Run) -> ForgeResult<()> {
         }
     }
     Ok(())
+}
+
+/// Puts the bot on the issue beside everybody who is there, as just read.
+async fn assign(world: &World, issue: Issue) -> ForgeResult<()> {
+    let bot = &world.project.forge.bot;
+    let mut assignees = issue.assignees;
+    if assignees.iter().any(|login| login.is(bot)) {
+        return Ok(());
+    }
+    assignees.push(bot.clone());
+    world.forge.set_assignees(issue.number, &assignees).await
 }
 
 /// Takes the bot off the issue, and leaves everybody else.

@@ -12,7 +12,7 @@ use rig::{
         run::{Event, Stage},
     },
     engine::{
-        comments, commit,
+        claim, comments, commit,
         launch::{Claimed, Way, claim_under_lock},
         resume, snapshot, survey,
     },
@@ -38,6 +38,24 @@ async fn a_claim_that_is_repeated_does_not_lose_to_one_that_was_dead_when_it_beg
         let state = ticking.state().await;
         assert_eq!(state.runs, vec![(number, "surveying".to_owned())], "{path}: {:?}", state.issues[&number]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_assigned_themselves_stays_assigned_through_a_claim_and_after_it() {
+    let forge = TestForge::new().await;
+    let backlog = label(&forge, "backlog").await;
+    let number = issue(&forge, "is somebody's", "", &[&backlog]).await;
+    let path = forge.at(&format!("/issues/{number}"));
+    let answer = forge.call("PATCH", &path, &forge.dev, json!({ "assignees": ["review"] })).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let mut ticking = Ticking::over(&Template::of(forge, false, &[number]).await).await;
+    ticking.tick().await.0.unwrap();
+    ticking.drive().await;
+    let state = ticking.state().await;
+    assert_eq!(state.runs, vec![(number, "surveying".to_owned())]);
+    assert_eq!(state.issues[&number]["assignees"], json!(["dev", "review"]));
+    claim::unassign(ticking.world(), IssueNumber(number)).await.unwrap();
+    assert_eq!(ticking.state().await.issues[&number]["assignees"], json!(["review"]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
