@@ -5,7 +5,7 @@ use super::resume;
 use crate::{
     domain::{
         ids::{PullRequestNumber, Sha},
-        run::Event,
+        run::{Event, PersonWanted},
     },
     ports::{
         launch::Machine,
@@ -33,21 +33,38 @@ pub struct Word<'a> {
     pub head: Option<&'a str>,
 }
 
-/// Gives a person's word to the run.
-pub async fn approve(store: &dyn Store, machine: &dyn Machine, row: &RunRow, word: Word<'_>) -> StoreResult<Approval> {
-    let issue = row.issue;
-    let over = || Approval::Nothing(format!("The run of issue {issue} has ended ({}).", row.stage));
+/// What a run asks a person to accept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    pub pull_request: PullRequestNumber,
+    pub wanted: PersonWanted,
+    /// Who has accepted it before.
+    pub accepted_by: Option<String>,
+}
+
+/// Returns what a run asks a person to accept; or why there is nothing, as a sentence.
+pub async fn question(store: &dyn Store, row: &RunRow) -> StoreResult<Result<Question, String>> {
     if !row.open {
-        return Ok(over());
+        return Ok(Err(over(row)));
     }
     let run = resume::load_from(store, &row.run).await?;
     let asked = run.person_wanted.filter(|wanted| run.head.as_ref() == Some(&wanted.head));
     let (Some(pull_request), Some(wanted)) = (run.pull_request, asked) else {
-        return Ok(Approval::Nothing(format!(
-            "Issue {issue} has no gate of rig's own that waits for a person (it waits for {}). A pull request is approved by \
-             a review on the forge.",
-            row.waits_for
+        return Ok(Err(format!(
+            "Issue {} has no gate of rig's own that waits for a person (it waits for {}). A pull request is approved by a \
+             review on the forge.",
+            row.issue, row.waits_for
         )));
+    };
+    let accepted_by = run.accepted.iter().find(|known| known.head == wanted.head).map(|known| known.who.clone());
+    Ok(Ok(Question { pull_request, wanted, accepted_by }))
+}
+
+/// Gives a person's word to the run.
+pub async fn approve(store: &dyn Store, machine: &dyn Machine, row: &RunRow, word: Word<'_>) -> StoreResult<Approval> {
+    let Question { pull_request, wanted, accepted_by } = match question(store, row).await? {
+        Ok(question) => question,
+        Err(why) => return Ok(Approval::Nothing(why)),
     };
     if let Some(named) = word.head.filter(|named| !wanted.is_at(named)) {
         return Ok(Approval::Nothing(format!(
@@ -55,16 +72,20 @@ pub async fn approve(store: &dyn Store, machine: &dyn Machine, row: &RunRow, wor
             wanted.head.short()
         )));
     }
-    if let Some(known) = run.accepted.iter().find(|known| known.head == wanted.head) {
-        return Ok(Approval::Known { who: known.who.clone(), head: wanted.head });
+    if let Some(who) = accepted_by {
+        return Ok(Approval::Known { who, head: wanted.head });
     }
     let event = Event::HumanAccepted { id: word.id.to_owned(), who: word.who.to_owned(), head: wanted.head.clone() };
     let body = serde_json::to_value(&event)
         .map_err(|error| StoreError::Failed { message: format!("an input cannot be written: {error}") })?;
     match store.put_input(&row.run, word.id, event.kind(), &body).await {
-        Ok(_) => machine.wake_driver(&row.project, issue),
-        Err(StoreError::RunEnded { .. }) => return Ok(over()),
+        Ok(_) => machine.wake_driver(&row.project, row.issue),
+        Err(StoreError::RunEnded { .. }) => return Ok(Approval::Nothing(over(row))),
         Err(error) => return Err(error),
     }
     Ok(Approval::Given { pull_request, head: wanted.head, files: wanted.files })
+}
+
+fn over(row: &RunRow) -> String {
+    format!("The run of issue {} has ended ({}).", row.issue, row.stage)
 }

@@ -3,6 +3,7 @@
 
 use crate::domain::chat::Letter;
 use async_trait::async_trait;
+use jiff::Timestamp;
 use std::time::Duration;
 
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +85,8 @@ pub trait Sender: Send + Sync {
 pub struct Incoming {
     pub room: String,
     pub event: String,
+    /// When it was written, by the server of its sender; the beginning of time when that is not told.
+    pub at: Timestamp,
     pub sender: String,
     /// Name that the sender goes by in the room.
     pub sender_name: String,
@@ -125,6 +128,6 @@ pub trait Chat: Sender {
     /// Waits for what is new since a position, up to `wait`. Without a position only the present one is returned: what was
     /// written before rig came is not for it.
     async fn events(&self, after: Option<&str>, wait: Duration) -> ChatResult<Batch>;
-    /// Reads a message again that could not be decrypted. `None` when it still cannot.
+    /// Reads a message again: one that could not be decrypted, or one of this account's own. `None` when it cannot be decrypted.
     async fn read_again(&self, room: &str, event: &str) -> ChatResult<Option<Incoming>>;
 }

@@ -3,6 +3,7 @@
 
 mod architecture;
 mod brake;
+mod chat_words;
 mod config;
 mod delivery;
 mod locks;

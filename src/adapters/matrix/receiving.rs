@@ -3,6 +3,7 @@
 use super::{MatrixChat, failed};
 use crate::ports::chat::{Batch, Chat, ChatError, ChatResult, Incoming, Written};
 use async_trait::async_trait;
+use jiff::Timestamp;
 use matrix_sdk::{
     Room, RoomState,
     config::{SyncSettings, SyncToken},
@@ -118,6 +119,7 @@ impl MatrixChat {
         Some(Incoming {
             room: room.room_id().to_string(),
             event: value["event_id"].as_str()?.to_owned(),
+            at: written_at(&value),
             sender_name: name(room, &sender).await,
             thread: thread.map(str::to_owned),
             answers: relation["m.in_reply_to"]["event_id"].as_str().map(str::to_owned),
@@ -127,6 +129,12 @@ impl MatrixChat {
             what,
         })
     }
+}
+
+/// Returns when an event was written: milliseconds since 1970, in the spec's `origin_server_ts`.
+fn written_at(value: &Value) -> Timestamp {
+    let told = value["origin_server_ts"].as_i64().and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    told.unwrap_or(Timestamp::MIN)
 }
 
 /// Returns the events between a position and what came since, oldest first.
@@ -205,6 +213,15 @@ mod tests {
 
     fn said(content: Value) -> Option<Written> {
         written(&json!({ "type": "m.room.message", "content": content }))
+    }
+
+    #[test]
+    fn a_time_that_is_not_told_is_before_all_others() {
+        let told = written_at(&json!({ "origin_server_ts": 1_790_000_000_123_i64 }));
+        assert_eq!(told, Timestamp::from_millisecond(1_790_000_000_123).unwrap());
+        for nothing in [json!({}), json!({ "origin_server_ts": "soon" }), json!({ "origin_server_ts": i64::MAX })] {
+            assert!(written_at(&nothing) < told);
+        }
     }
 
     #[test]

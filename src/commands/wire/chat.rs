@@ -154,12 +154,14 @@ mod with_matrix {
             bridges.push(Bridge {
                 account: format!("{user} at {homeserver}"),
                 rooms,
-                chat,
+                chat: chat.clone(),
                 outbox: store.clone(),
                 store: store.clone(),
                 clock: Arc::new(SystemClock::default()),
                 control: Arc::new(Orders {
                     store: store.clone(),
+                    outbox: store.clone(),
+                    chat,
                     machine: machine.clone(),
                     commands: Arc::new(RootCommands { root: root.clone(), store: store.clone() }),
                 }),

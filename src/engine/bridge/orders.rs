@@ -3,17 +3,23 @@
 
 use crate::{
     domain::{
-        chat::order::{ChatOrder, HELP},
+        chat::{
+            Channel,
+            order::{ChatOrder, HELP},
+        },
         ids::{IssueNumber, ProjectName},
         run::Event,
     },
-    engine::approve::{self, Approval, Word},
+    engine::approve::{self, Approval, Question, Word},
     ports::{
+        chat::Chat,
         launch::Machine,
+        outbox::Outbox,
         store::{RunRow, Store, StoreResult},
     },
 };
 use async_trait::async_trait;
+use jiff::Timestamp;
 use std::{fmt::Write, sync::Arc};
 
 /// Runs that `status` tells of.
@@ -26,6 +32,9 @@ const WHICH: &str = "Which issue? Name its number, or ask in its thread.";
 pub struct Asker {
     pub who: String,
     pub event: String,
+    pub room: String,
+    /// When it was written, by the homeserver.
+    pub at: Timestamp,
 }
 
 #[derive(Debug, Clone)]
@@ -55,6 +64,8 @@ pub trait Commands: Send + Sync {
 /// The engine's own control.
 pub struct Orders {
     pub store: Arc<dyn Store>,
+    pub outbox: Arc<dyn Outbox>,
+    pub chat: Arc<dyn Chat>,
     pub machine: Arc<dyn Machine>,
     pub commands: Arc<dyn Commands>,
 }
@@ -80,7 +91,7 @@ enum Target {
 
 impl Orders {
     async fn answer(&self, asked: &Asked, projects: &[ProjectName]) -> StoreResult<String> {
-        Ok(match asked.order {
+        Ok(match &asked.order {
             ChatOrder::Help => HELP.to_owned(),
             ChatOrder::Status => self.status(asked, projects).await?,
             ChatOrder::Pause => self.switch(false),
@@ -88,14 +99,14 @@ impl Orders {
             ChatOrder::Why(number) => match (number, &asked.run) {
                 (None, None) => WHICH.to_owned(),
                 (None, Some(run)) => self.commands.why(std::slice::from_ref(&run.project), run.issue).await,
-                (Some(number), Some(run)) => self.commands.why(std::slice::from_ref(&run.project), number).await,
-                (Some(number), None) => self.commands.why(projects, number).await,
+                (Some(number), Some(run)) => self.commands.why(std::slice::from_ref(&run.project), *number).await,
+                (Some(number), None) => self.commands.why(projects, *number).await,
             },
-            ChatOrder::Stop(number) => match self.target(asked, number, projects).await? {
+            ChatOrder::Stop(number) => match self.target(asked, *number, projects).await? {
                 Target::Run(run) => self.stop(&run, asked).await?,
                 Target::No(why) => why,
             },
-            ChatOrder::Retry(number) => match self.target(asked, number, projects).await? {
+            ChatOrder::Retry(number) => match self.target(asked, *number, projects).await? {
                 Target::Run(run) => {
                     // Of an issue that was taken up again since the run of the thread, the newest.
                     let newest = self.store.latest_run(&run.project, run.issue).await?;
@@ -103,8 +114,8 @@ impl Orders {
                 }
                 Target::No(why) => why,
             },
-            ChatOrder::Approve(number) => match self.target(asked, number, projects).await? {
-                Target::Run(run) => self.approve(&run, asked).await?,
+            ChatOrder::Approve { issue, head } => match self.target(asked, *issue, projects).await? {
+                Target::Run(run) => self.approve(&run, head.as_deref(), asked).await?,
                 Target::No(why) => why,
             },
         })
@@ -179,8 +190,20 @@ impl Orders {
         Ok(format!("Stopping the work on issue {}; it goes back to the queue.", run.issue))
     }
 
-    async fn approve(&self, run: &RunRow, asked: &Asked) -> StoreResult<String> {
-        let word = Word { id: &asked.asker.event, who: &asked.asker.who, head: None };
+    /// A word that names no commit means the one that people are asked about, if it was written after the question; the
+    /// bridge may read it much later.
+    async fn approve(&self, run: &RunRow, named: Option<&str>, asked: &Asked) -> StoreResult<String> {
+        let meant = match named {
+            Some(named) => named.to_owned(),
+            None => match approve::question(&*self.store, run).await? {
+                Err(why) => return Ok(why),
+                Ok(question) if question.accepted_by.is_none() && !self.is_answer(&question, &asked.asker).await? => {
+                    return Ok(unseen(run, &question));
+                }
+                Ok(question) => question.wanted.head.to_string(),
+            },
+        };
+        let word = Word { id: &asked.asker.event, who: &asked.asker.who, head: Some(&meant) };
         Ok(match approve::approve(&*self.store, &*self.machine, run, word).await? {
             Approval::Given { pull_request, head, files } => {
                 format!(
@@ -192,6 +215,20 @@ impl Orders {
             Approval::Known { who, head } => format!("{who} has accepted it already, at {}.", head.short()),
             Approval::Nothing(why) => why,
         })
+    }
+
+    /// Returns whether a message was written after the one that asks, both by the homeserver's word. What cannot be told is a no.
+    async fn is_answer(&self, question: &Question, asker: &Asker) -> StoreResult<bool> {
+        let sent = self.outbox.message_state(Channel::Matrix, &question.wanted.asked).await?;
+        let Some(asking) = sent.filter(|sent| sent.is_sent && !sent.event.is_empty()) else { return Ok(false) };
+        match self.chat.read_again(&asker.room, &asking.event).await {
+            Ok(Some(asking)) => Ok(asking.at < asker.at),
+            Ok(None) => Ok(false),
+            Err(error) => {
+                tracing::warn!(event = asking.event, %error, "the message that asks people cannot be fetched now");
+                Ok(false)
+            }
+        }
     }
 
     async fn put(&self, run: &RunRow, asked: &Asked, event: &Event) -> StoreResult<()> {
@@ -210,6 +247,19 @@ impl Orders {
             (Err(error), _) => format!("The switch cannot be set: {error}"),
         }
     }
+}
+
+/// What is said to a word that may be meant for another commit than the one that waits.
+fn unseen(run: &RunRow, question: &Question) -> String {
+    let (pull_request, wanted) = (question.pull_request, &question.wanted);
+    let short = wanted.head.short();
+    format!(
+        "That accepts nothing: rig cannot tell that you wrote it after the question that stands. Pull request {pull_request} \
+         changes {} at {short}; if that is what you mean, write `approve {short}` in its thread, or `!rig approve {} \
+         {short}`.",
+        wanted.files.join(", "),
+        run.issue
+    )
 }
 
 fn line(run: &RunRow) -> String {

@@ -356,7 +356,7 @@ impl<'a> Taking<'a> {
 }
 
 fn asker(incoming: &Incoming) -> Asker {
-    Asker { who: who(incoming), event: incoming.event.clone() }
+    Asker { who: who(incoming), event: incoming.event.clone(), room: incoming.room.clone(), at: incoming.at }
 }
 
 fn who(incoming: &Incoming) -> String {
