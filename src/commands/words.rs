@@ -93,7 +93,9 @@ pub(super) fn of(event: &Event) -> Option<(u8, String)> {
         Event::MergedElsewhere { pull_request, into } => {
             Some((33, format!("pull request {pull_request} was merged into `{into}`, not into the primary branch")))
         }
-        Event::OwnPushSeen { head } => Some((0, format!("{} is the agent's own push; the question stands", head.short()))),
+        Event::OwnPushSeen { head } => {
+            Some((0, format!("{} is the agent's own push; the question stands", head.short())))
+        }
         Event::GateHeld { words, .. } => Some((33, format!("the gate is closed: {words}"))),
         Event::IssueClosed => Some((33, "the issue was closed".into())),
         Event::HumanReplied { who, .. } => Some((0, format!("{who} replied; told to the agent"))),

@@ -7,6 +7,7 @@
 
 mod archives;
 mod definitions;
+mod downloads;
 mod env;
 mod expand;
 mod files;
@@ -19,13 +20,16 @@ mod git_push;
 mod git_words;
 mod http;
 mod machine;
+mod options;
 mod places;
 mod processes;
 mod rules;
 mod script;
 mod shell;
 mod starters;
+mod tar;
 mod tools;
+mod transfer;
 pub mod tree;
 mod unwrap;
 mod value;

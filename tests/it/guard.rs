@@ -206,6 +206,8 @@ fn what_is_too_long_or_too_deep_is_refused_at_once() {
         deep("eval ", "", 40),
         deep("env ", "", 40),
         "a && ".repeat(20_000) + "true",
+        format!("uv run {}", "curl ".repeat(20_000)),
+        format!("echo {}", "{a,b}".repeat(20_000)) + " && git push origin main",
         "f() { g; g; }; g() { h; h; }; h() { f; f; }; f; ".repeat(300),
     ] {
         let began = std::time::Instant::now();

@@ -175,7 +175,7 @@ impl<'t> Reader<'t> {
                         }
                     }
                 },
-                _ => command.words.push(self.word(child)?),
+                _ => command.words.extend(self.words(child)?),
             }
         }
         Ok(command)

@@ -32,6 +32,18 @@ impl Reader<'_> {
         Ok(word)
     }
 
+    /// Reads a word that may be several: plain text with `{a,b}` in it.
+    pub(super) fn words(&mut self, syntax: Syntax<'_>) -> Read<Vec<Word>> {
+        let Some(sources) = in_braces(self.source(syntax)) else { return Ok(vec![self.word(syntax)?]) };
+        let read = |source: &String| {
+            let mut word = Word::default();
+            unquoted(source, &mut word);
+            merge(&mut word.parts);
+            word
+        };
+        Ok(sources.iter().map(read).collect())
+    }
+
     /// Adds one piece of a word. `bare` collects what is outside quotes, with a NUL for each piece that is not.
     fn piece(&mut self, syntax: Syntax<'_>, word: &mut Word, bare: &mut String) -> Read<()> {
         let source = self.source(syntax);
@@ -200,6 +212,10 @@ impl Reader<'_> {
             {
                 return unreadable("a pattern has a command in it");
             }
+            // The grammar takes it for text, and the shell runs it.
+            _ if syntax.child_count() == 0 && has_command(self.source(syntax)) && is_in_expansion(syntax) => {
+                return unreadable("a default or a replacement in `${...}` has a command in it");
+            }
             "arithmetic_expansion"
             | "compound_statement"
             | "expansion"
@@ -231,6 +247,23 @@ impl Reader<'_> {
 /// `[[ ]]` and `(( ))` are collected from themselves.
 fn nested_is_itself(kind: &str, source: &str) -> bool {
     kind == "test_command" || kind == "compound_statement" && source.starts_with("((")
+}
+
+fn has_command(source: &str) -> bool {
+    ["`", "$(", "<(", ">("].iter().any(|start| source.contains(start))
+}
+
+/// Returns whether something is part of a `${...}`, with no command between them.
+fn is_in_expansion(syntax: Syntax<'_>) -> bool {
+    let mut above = syntax.parent();
+    while let Some(node) = above {
+        match node.kind() {
+            "expansion" => return true,
+            "command_substitution" | "process_substitution" => return false,
+            _ => above = node.parent(),
+        }
+    }
+    false
 }
 
 /// Reads a word outside quotes: a tilde at its start, patterns, backslashes.
@@ -338,6 +371,33 @@ fn has_braces(bare: &str) -> bool {
     let Some(open) = bare.find('{') else { return false };
     let rest = &bare[open..];
     rest.rfind('}').is_some_and(|close| rest[..close].contains(',') || rest[..close].contains(".."))
+}
+
+/// Most words that one with braces is taken apart into; what is more is unknown.
+const BRACE_WORDS: usize = 64;
+
+/// Returns the words that a text with `{a,b}` in it comes to. None for what has no braces, or is more than plain text, patterns
+/// and lists of such.
+fn in_braces(source: &str) -> Option<Vec<String>> {
+    let plain = |c: char| c.is_alphanumeric() || "_-./,{}@+:=~*?%".contains(c);
+    if !source.contains('{') || !source.chars().all(plain) {
+        return None;
+    }
+    let mut words = vec![String::new()];
+    let mut rest = source;
+    while let Some((before, behind)) = rest.split_once('{') {
+        let (list, behind) = behind.split_once('}')?;
+        let choices: Vec<&str> = list.split(',').collect();
+        if before.contains('}') || list.contains('{') || choices.len() < 2 || words.len() * choices.len() > BRACE_WORDS
+        {
+            return None;
+        }
+        let with = |word: &String| choices.iter().map(|choice| format!("{word}{before}{choice}")).collect::<Vec<_>>();
+        words = words.iter().flat_map(with).collect();
+        rest = behind;
+    }
+    let all = words.into_iter().map(|word| word + rest);
+    (!rest.contains('}')).then(|| all.filter(|word| !word.is_empty()).collect())
 }
 
 /// Joins neighbours that are plain text.

@@ -1,7 +1,8 @@
-//! Programs that pack files, and remove what they have packed.
+//! Programs that pack files, and remove what they have packed; and where they unpack to. tar is a matter of its own.
 
 use super::{
-    files::{operands, option_values},
+    files::into,
+    options::{Line, NOTHING, Takes, operands, option_values},
     rules::Refusal,
     value::Value,
     walk::Call,
@@ -79,7 +80,7 @@ pub(super) fn zip(call: &Call<'_>, what: &str) -> Judged {
         }
         (false, [command, ..]) if matches!(command.text.as_str(), "x" | "e") => {
             let folders = option_values(call.args, &["-o"]);
-            return folders.iter().try_for_each(|folder| call.places.write(folder, what));
+            return unpacks(call, folders.iter(), what);
         }
         _ => return Ok(()),
     };
@@ -95,33 +96,42 @@ pub(super) fn zip(call: &Call<'_>, what: &str) -> Judged {
     }
 }
 
-/// `tar --remove-files`: the operands go, seen from each folder that `-C` names.
-pub(super) fn tar_removes(call: &Call<'_>, folders: &[Value], what: &str) -> Judged {
-    let with_value = ["-f", "--file", "-C", "--directory", "-I", "--use-compress-program", "-X", "-T", "--exclude"];
-    let mut packed = operands(call.args, &with_value);
-    // `tar cf ARCHIVE FILE...`, and an archive behind letters of which the last is f.
-    let bundled = call.args.iter().enumerate().position(|(at, arg)| {
-        let letters = arg.text.strip_prefix('-').or((at == 0).then_some(arg.text.as_str())).unwrap_or_default();
-        letters.len() > 1 && letters.ends_with('f') && letters.chars().all(char::is_alphabetic)
-    });
-    let archive = bundled.and_then(|at| call.args.get(at + 1));
-    packed.retain(|file| Some(file) != archive && Some(file) != bundled.and_then(|at| call.args.get(at)));
-    if call
-        .args
-        .iter()
-        .any(|arg| matches!(arg.text.as_str(), "-T" | "--files-from") || arg.text.starts_with("--files-from="))
-    {
-        return Err(Refusal::new("which files `tar` removes is not known before it runs", "Name them."));
+const UNZIP: Takes = Takes { letters: "dPIO", ..NOTHING };
+
+pub(super) fn unzip(call: &Call<'_>, what: &str) -> Judged {
+    let line = Line::read(call.args, &UNZIP);
+    let only_looks = line.operands.is_empty() || line.has("ltzvpcZ", &[]);
+    if only_looks && !line.has("d", &[]) {
+        return Ok(());
     }
-    for file in &packed {
-        if folders.is_empty() {
-            call.places.remove(file, what)?;
-        }
-        for folder in folders {
-            let text = format!("{}/{}", folder.text.trim_end_matches('/'), file.text);
-            let known = folder.known && file.known;
-            call.places.remove(&Value { text, known, glob: folder.glob || file.glob }, what)?;
-        }
+    unpacks(call, line.values("d", &[]), what)
+}
+
+const CPIO: Takes = Takes {
+    letters: "CDEFHIMORW",
+    long: &["--directory", "--file", "--format", "--pattern-file", "--owner", "--message", "--io-size"],
+    ..NOTHING
+};
+
+pub(super) fn cpio(call: &Call<'_>, what: &str) -> Judged {
+    let line = Line::read(call.args, &CPIO);
+    if line.has("p", &["--pass-through"]) {
+        return line.operands.iter().try_for_each(|folder| call.places.write(&into(folder), what));
     }
-    Ok(())
+    if line.has("o", &["--create"]) {
+        return line.values("FO", &["--file"]).try_for_each(|file| call.places.write(file, what));
+    }
+    match line.has("i", &["--extract"]) && !line.has("t", &["--list", "--to-stdout"]) {
+        true => unpacks(call, line.values("D", &["--directory"]), what),
+        false => Ok(()),
+    }
+}
+
+/// Judges the folders that something is unpacked into; without one, it is the folder that the shell is in.
+fn unpacks<'a>(call: &Call<'_>, folders: impl Iterator<Item = &'a Value>, what: &str) -> Judged {
+    let mut folders = folders.peekable();
+    if folders.peek().is_none() {
+        return call.places.write(&into(&Value::literal(".")), what);
+    }
+    folders.try_for_each(|folder| call.places.write(&into(folder), what))
 }

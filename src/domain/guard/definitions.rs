@@ -11,8 +11,11 @@ use super::{
 /// Programs whose behaviour these variables change, so that a command means something else than it says.
 const FORBIDDEN_VARIABLES: [&str; 6] =
     ["BASH_ENV", "LD_PRELOAD", "LD_AUDIT", "PHASE_FILE", "SUMMARY_FILE", "PROMPT_COMMAND"];
-/// Variables of git that change nothing but what is written into a commit or onto the screen.
-const PLAIN_GIT_VARIABLES: [&str; 10] = [
+/// By this one pip changes the packages of the machine.
+const PIP_VARIABLE: &str = "PIP_BREAK_SYSTEM_PACKAGES";
+/// Variables of git that change nothing but what is written into a commit or onto the screen, or where git does not look;
+/// and names of this kind that are not git's at all, but those of builds.
+const PLAIN_GIT_VARIABLES: [&str; 20] = [
     "GIT_AUTHOR_NAME",
     "GIT_AUTHOR_EMAIL",
     "GIT_AUTHOR_DATE",
@@ -23,6 +26,16 @@ const PLAIN_GIT_VARIABLES: [&str; 10] = [
     "GIT_MERGE_AUTOEDIT",
     "GIT_OPTIONAL_LOCKS",
     "GIT_PAGER_IN_USE",
+    "GIT_LFS_SKIP_SMUDGE",
+    "GIT_CEILING_DIRECTORIES",
+    "GIT_COMMIT",
+    "GIT_SHA",
+    "GIT_HASH",
+    "GIT_REV",
+    "GIT_BRANCH",
+    "GIT_TAG",
+    "GIT_VERSION",
+    "GIT_ROOT",
 ];
 /// Variables whose values programs run as commands.
 const COMMAND_VARIABLES: [&str; 6] = ["EDITOR", "VISUAL", "PAGER", "GIT_EDITOR", "GIT_SEQUENCE_EDITOR", "GIT_PAGER"];
@@ -80,6 +93,9 @@ impl Judge<'_> {
                     "Give it a plain text.",
                 )),
             };
+        }
+        if name == PIP_VARIABLE && !self.confines.policy.allow_packages {
+            return Err(changes_programs(name));
         }
         if FORBIDDEN_VARIABLES.contains(&name) || name.starts_with("RIG_") || is_unjudged_git(name) {
             return Err(changes_programs(name));

@@ -1,7 +1,7 @@
 //! What the words of a command come to, as far as that is known before it runs.
 
 use super::{
-    shell::{Folders, Shell},
+    shell::Shell,
     tree::{Part, Word},
     value::Value,
     walk::Judge,
@@ -14,6 +14,7 @@ impl Judge<'_> {
     /// Returns what a word is known to come to.
     pub(super) fn value(&self, word: &Word, shell: &Shell) -> Value {
         let mut value = Value::literal("");
+        value.maps = word.parts.iter().any(|part| matches!(part, Part::Text(text) if text.contains(':')));
         for part in &word.parts {
             if value.text.len() > VALUE_BYTES {
                 return Value { known: false, ..value };
@@ -42,10 +43,8 @@ impl Judge<'_> {
 
     fn variable(&self, name: &str, quoted: bool, at: usize, shell: &Shell) -> Option<String> {
         if name == "PWD" {
-            return match &shell.folders {
-                Folders::Any(folders) if folders.len() == 1 => Some(folders[0].display().to_string()),
-                _ => None,
-            };
+            let folder = shell.folders.only().filter(|_| !shell.variables.is_set_here(name));
+            return folder.map(|folder| folder.display().to_string());
         }
         let text = shell.variables.get(name, at)?;
         let splits = text.is_empty() || text.contains([' ', '\t', '\n', '*', '?', '[', '\\']);

@@ -1,172 +1,92 @@
 //! Programs that write or remove files: their operands are judged by where they lie.
 
-use super::{archives, rules::Refusal, value::Value, walk::Call};
+use super::{
+    archives, downloads,
+    options::{Line, NOTHING, Takes, operands, option_values},
+    rules::Refusal,
+    tar, transfer,
+    value::Value,
+    walk::Call,
+};
 
 type Judged = Result<(), Refusal>;
+
+const SORT: Takes = Takes {
+    letters: "koStT",
+    long: &["--key", "--output", "--buffer-size", "--field-separator", "--temporary-directory", "--compress-program"],
+    ..NOTHING
+};
+const SHUF: Takes = Takes { letters: "ino", long: &["--head-count", "--input-range", "--output"], ..NOTHING };
+const UNIQ: Takes = Takes { letters: "fsw", long: &["--skip-fields", "--skip-chars", "--check-chars"], ..NOTHING };
+const PANDOC: Takes = Takes { letters: "frtwodVMHBATeFLcKD", long: &["--output"], ..NOTHING };
 
 pub(super) fn judge(call: &Call<'_>) -> Judged {
     let what = format!("`{}`", call.name);
     let what = what.as_str();
     match call.name {
-        "rm" | "rmdir" | "unlink" | "shred" | "srm" | "trash" | "gio" | "wipe" => {
-            operands(call.args, &["-n", "-s", "--iterations", "--size"])
-                .iter()
-                .try_for_each(|arg| call.places.remove(arg, what))
+        "rm" | "rmdir" | "unlink" | "srm" | "trash" | "gio" | "wipe" => {
+            operands(call.args, &[]).iter().try_for_each(|arg| call.places.remove(arg, what))
         }
+        "shred" => operands(call.args, &["-n", "-s", "--iterations", "--size"])
+            .iter()
+            .try_for_each(|arg| call.places.remove(arg, what)),
         "truncate" => operands(call.args, &["-s", "-r", "--size", "--reference"])
             .iter()
             .try_for_each(|arg| call.places.remove(arg, what)),
-        "mv" | "cp" | "install" | "ln" | "rsync" | "scp" | "link" => transfer(call, what),
+        "mv" | "cp" | "install" | "ln" | "rsync" | "scp" | "link" => transfer::judge(call, what),
         "tee" | "touch" | "mkdir" | "mkfifo" | "mknod" | "sponge" => {
             let with_value = ["-m", "--mode", "-d", "-r", "-t", "--date", "--reference"];
             operands(call.args, &with_value).iter().try_for_each(|arg| call.places.write(arg, what))
         }
-        "chmod" | "chown" | "chgrp" | "chattr" | "setfacl" => {
-            let operands = operands(call.args, &["--reference", "-m", "-x"]);
-            operands.iter().skip(1).try_for_each(|arg| call.places.write(arg, what))
-        }
+        "chmod" | "chown" | "chgrp" | "chattr" | "setfacl" => modes(call, what),
         "dd" => call.args.iter().filter_map(output_of_dd).try_for_each(|arg| call.places.write(&arg, what)),
         "find" => find(call, what),
         "sed" | "gsed" => sed(call, what),
-        "sort" | "curl" | "gcc" | "cc" | "clang" | "objdump" | "pandoc" | "shuf" | "uniq" => {
+        "sort" => output(call, &SORT, what),
+        "shuf" => output(call, &SHUF, what),
+        "uniq" => output(call, &UNIQ, what),
+        "pandoc" => output(call, &PANDOC, what),
+        // Their options are words behind one dash.
+        "gcc" | "cc" | "clang" => {
             option_values(call.args, &["-o", "--output"]).iter().try_for_each(|arg| call.places.write(arg, what))
         }
-        "wget" => {
-            option_values(call.args, &["-O", "--output-document", "-P", "--directory-prefix", "-o", "--output-file"])
-                .iter()
-                .try_for_each(|arg| call.places.write(arg, what))
-        }
-        "tar" | "bsdtar" | "gtar" => tar(call, what),
+        "curl" | "curlie" => downloads::curl(call, what),
+        "wget" | "wget2" => downloads::wget(call, what),
+        "tar" | "bsdtar" | "gtar" => tar::judge(call, what),
         "zip" | "7z" | "7za" | "7zr" | "7zz" => archives::zip(call, what),
+        "unzip" => archives::unzip(call, what),
+        "cpio" => archives::cpio(call, what),
         name if archives::COMPRESSORS.contains(&name) => archives::compress(call, what),
-        "unzip" => option_values(call.args, &["-d"]).iter().try_for_each(|arg| call.places.write(arg, what)),
-        "patch" => {
-            let folder = option_values(call.args, &["-d", "--directory", "-o", "--output"]);
-            folder
-                .iter()
-                .chain(operands(call.args, &["-i", "-p", "-d", "-o"]).iter().take(1))
-                .try_for_each(|arg| call.places.write(arg, what))
-        }
+        "patch" => patch(call, what),
         _ => Ok(()),
     }
-}
-
-/// Returns the operands: what is no option, and no value of one that takes a value.
-pub(super) fn operands(args: &[Value], with_value: &[&str]) -> Vec<Value> {
-    let (mut found, mut at, mut options) = (Vec::new(), 0, true);
-    while let Some(arg) = args.get(at) {
-        match arg.text.as_str() {
-            "--" if options && arg.known => options = false,
-            text if options && with_value.contains(&text) => at += 1,
-            _ if options && arg.is_option() => {}
-            _ => found.push(arg.clone()),
-        }
-        at += 1;
-    }
-    found
-}
-
-/// Returns the values of options, whether they stand behind them or in the same word.
-pub(super) fn option_values(args: &[Value], options: &[&str]) -> Vec<Value> {
-    let mut found = Vec::new();
-    for (at, arg) in args.iter().enumerate() {
-        if arg.known && arg.text == "--" {
-            break;
-        }
-        for option in options {
-            if arg.text == *option {
-                found.extend(args.get(at + 1).cloned());
-            } else if let Some(value) = arg.after(&format!("{option}=")).filter(|_| option.starts_with("--")) {
-                found.push(value);
-            } else if let Some(value) = arg.after(option).filter(|_| !option.starts_with("--")) {
-                found.push(value);
-            }
-        }
-    }
-    found
-}
-
-/// `mv`, `cp` and their like: what is written, for `mv` also what is removed, and for links also what they lead to.
-fn transfer(call: &Call<'_>, what: &str) -> Judged {
-    let with_value = [
-        "-t",
-        "--target-directory",
-        "-m",
-        "-o",
-        "-g",
-        "-S",
-        "--mode",
-        "--owner",
-        "--group",
-        "--suffix",
-        "-e",
-        "--exclude",
-        "--include",
-        "--rsh",
-        "-P",
-        "-i",
-    ];
-    let mut operands = operands(call.args, &with_value);
-    let into = option_values(call.args, &["-t", "--target-directory"]);
-    let is_folder_list =
-        call.name == "install" && call.args.iter().any(|arg| arg.text == "-d" || arg.text == "--directory");
-    let targets = match into.as_slice() {
-        _ if is_folder_list => std::mem::take(&mut operands),
-        [] => match operands.len() {
-            // `ln TARGET` makes the link here.
-            0 | 1 => Vec::new(),
-            _ => operands.pop().into_iter().collect(),
-        },
-        _ => into,
-    };
-    let is_remote = |arg: &Value| {
-        matches!(call.name, "rsync" | "scp") && arg.text.split('/').next().is_some_and(|first| first.contains(':'))
-    };
-    for target in targets.iter().filter(|target| !is_remote(target)) {
-        call.places.write(target, what)?;
-    }
-    match call.name {
-        "mv" => operands.iter().try_for_each(|arg| call.places.remove(arg, what)),
-        "ln" | "link" => operands.iter().try_for_each(|arg| link_target(call, arg, targets.first(), what)),
-        "rsync" if call.args.iter().any(|arg| arg.text == "--remove-source-files") => {
-            operands.iter().filter(|arg| !is_remote(arg)).try_for_each(|arg| call.places.remove(arg, what))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A link is as good as the place it leads to, for everything that comes after it.
-fn link_target(call: &Call<'_>, target: &Value, link: Option<&Value>, what: &str) -> Judged {
-    let symbolic = call.args.iter().any(|arg| arg.is_option() && !arg.text.starts_with("--") && arg.text.contains('s'))
-        || call.args.iter().any(|arg| arg.text == "--symbolic");
-    let from = match link.and_then(|link| link.plain().map(|text| (link, text))) {
-        Some((link, text)) if symbolic && !target.text.starts_with('/') => match text.rsplit_once('/') {
-            _ if call.places.exists(link) => format!("{text}/{}", target.text),
-            Some((folder, _)) => format!("{folder}/{}", target.text),
-            None => target.text.clone(),
-        },
-        _ => target.text.clone(),
-    };
-    call.places
-        .write(&Value { text: from, ..target.clone() }, what)
-        .map_err(|refusal| Refusal { reason: format!("a link to the outside: {}", refusal.reason) })
 }
 
 fn output_of_dd(arg: &Value) -> Option<Value> {
     arg.after("of=")
 }
 
+/// Returns the folders where `find` starts: they stand behind its own options and before what it looks for.
+pub(super) fn start_folders(args: &[Value]) -> Vec<Value> {
+    let mut rest = args;
+    while let Some((first, behind)) = rest.split_first() {
+        rest = match first.text.as_str() {
+            "-H" | "-L" | "-P" => behind,
+            "-D" => behind.get(1..).unwrap_or_default(),
+            text if text.starts_with("-O") => behind,
+            _ => break,
+        };
+    }
+    let folders: Vec<Value> = rest.iter().take_while(|arg| !arg.text.starts_with(['-', '(', '!'])).cloned().collect();
+    if folders.is_empty() { vec![Value::literal(".")] } else { folders }
+}
+
 fn find(call: &Call<'_>, what: &str) -> Judged {
-    let options = |arg: &&Value| matches!(arg.text.as_str(), "-H" | "-L" | "-P");
-    let start: Vec<&Value> =
-        call.args.iter().skip_while(options).take_while(|arg| !arg.text.starts_with(['-', '(', '!'])).collect();
     if call.args.iter().any(|arg| arg.text == "-delete") {
         if call.args.iter().any(|arg| arg.text == "-L" || arg.text == "-follow") {
             return Err(Refusal::new("`find -L -delete` follows links to the outside", "Leave -L away."));
         }
-        let here = [Value::literal(".")];
-        let start: Vec<&Value> = if start.is_empty() { here.iter().collect() } else { start };
-        for folder in start {
+        for folder in &start_folders(call.args) {
             // What is below the worktree may go, the worktree itself stays: find cannot remove the folder it is in.
             let below =
                 Value { text: format!("{}/found*", folder.text.trim_end_matches('/')), glob: true, ..folder.clone() };
@@ -178,55 +98,73 @@ fn find(call: &Call<'_>, what: &str) -> Judged {
         .try_for_each(|arg| call.places.write(arg, what))
 }
 
+const SED: Takes = Takes { letters: "efl", inline: "i", long: &["--expression", "--file", "--line-length"], ..NOTHING };
+
 /// `sed -i` writes its files; `w FILE` in its script is not looked for.
 fn sed(call: &Call<'_>, what: &str) -> Judged {
-    let in_place = |arg: &Value| {
-        arg.text.starts_with("--in-place") || arg.is_option() && !arg.text.starts_with("--") && arg.text.contains('i')
-    };
-    if !call.args.iter().any(in_place) {
+    let line = Line::read(call.args, &SED);
+    if !line.has("i", &["--in-place"]) {
         return Ok(());
     }
-    let has_script = call.args.iter().any(|arg| matches!(arg.text.as_str(), "-e" | "-f" | "--expression" | "--file"));
-    let operands = operands(call.args, &["-e", "-f", "--expression", "--file", "-l"]);
-    operands.iter().skip(usize::from(!has_script)).try_for_each(|arg| call.places.write(arg, what))
+    let has_script = line.has("ef", &["--expression", "--file"]);
+    line.operands.iter().skip(usize::from(!has_script)).try_for_each(|arg| call.places.write(arg, what))
 }
 
-/// Where an archive is unpacked to, and, when one is made, what it is written to.
-fn tar(call: &Call<'_>, what: &str) -> Judged {
-    if call.args.iter().any(|arg| {
-        arg.text == "--to-command"
-            || arg.text.starts_with("--to-command=")
-            || arg.text.starts_with("--checkpoint-action")
-    }) {
-        return Err(Refusal::new("`tar` would run a command for what it unpacks", "Unpack first, then run it."));
-    }
-    let first = call.args.first().map(|arg| arg.text.trim_start_matches('-')).unwrap_or_default();
-    let has = |letter: char, long: &str| {
-        let short =
-            call.args.iter().any(|arg| arg.is_option() && !arg.text.starts_with("--") && arg.text.contains(letter));
-        short || first.contains(letter) || call.args.iter().any(|arg| arg.text == long)
+const CHMOD: Takes = Takes { long: &["--reference"], ..NOTHING };
+const CHOWN: Takes = Takes { long: &["--reference", "--from"], ..NOTHING };
+const CHATTR: Takes = Takes { letters: "pv", ..NOTHING };
+const SETFACL: Takes = Takes {
+    letters: "mxMX",
+    long: &["--modify", "--remove", "--set", "--modify-file", "--remove-file", "--set-file", "--restore"],
+    ..NOTHING
+};
+
+/// `chmod` and its like change every operand, but for the first where that says how.
+fn modes(call: &Call<'_>, what: &str) -> Judged {
+    let (takes, letters) = match call.name {
+        // `-w` is a mode, not an option.
+        "chmod" => (&CHMOD, "rwxXstugo"),
+        "chattr" => (&CHATTR, ""),
+        "setfacl" => (&SETFACL, ""),
+        _ => (&CHOWN, ""),
     };
-    let folders = option_values(call.args, &["-C", "--directory"]);
-    if call.args.iter().any(|arg| arg.text.starts_with("--remove-f")) {
-        archives::tar_removes(call, &folders, what)?;
-    }
-    if has('x', "--extract") {
-        return folders.iter().try_for_each(|arg| call.places.write(&into(arg), what));
-    }
-    if has('c', "--create") {
-        let file = option_values(call.args, &["-f", "--file"]);
-        let bundled = call
-            .args
-            .iter()
-            .position(|arg| arg.is_option() && arg.text.ends_with('f') || first.ends_with('f') && arg.text == first);
-        let bundled = bundled.and_then(|at| call.args.get(at + 1));
-        let file = file.iter().filter(|file| !file.text.is_empty()).chain(bundled);
-        return file.filter(|file| file.text != "-").try_for_each(|arg| call.places.write(arg, what));
-    }
-    Ok(())
+    let line = Line::read(call.args, takes);
+    let says_how = |arg: &&Value| call.name != "chattr" || !arg.text.starts_with(['+', '=']);
+    let in_option = matches!(call.name, "chattr" | "setfacl") || line.has(letters, &["--reference"]);
+    let mut operands = line.operands.iter().skip(usize::from(!in_option)).filter(says_how);
+    operands.try_for_each(|arg| call.places.write(arg, what))
 }
 
-/// Returns something in a folder, so that the worktree as a target is no replacement of it.
-fn into(folder: &Value) -> Value {
-    Value { text: format!("{}/unpacked", folder.text.trim_end_matches('/')), ..folder.clone() }
+const PATCH: Takes = Takes {
+    letters: "dirpoBDFVgYzx",
+    long: &["--directory", "--output", "--input", "--strip", "--reject-file", "--prefix", "--fuzz", "--ifdef"],
+    ..NOTHING
+};
+
+fn patch(call: &Call<'_>, what: &str) -> Judged {
+    let line = Line::read(call.args, &PATCH);
+    let here = [Value::literal(".")];
+    let folders: Vec<&Value> = line.values("d", &["--directory"]).collect();
+    let folders = if folders.is_empty() { here.iter().collect() } else { folders };
+    folders.iter().try_for_each(|folder| call.places.write(&into(folder), what))?;
+    let files = line.values("or", &["--output", "--reject-file"]).chain(line.operands.iter().take(1));
+    files.filter(|file| file.plain() != Some("-")).try_for_each(|file| call.places.write(file, what))
+}
+
+/// Programs that write where one option says.
+fn output(call: &Call<'_>, takes: &Takes, what: &str) -> Judged {
+    let line = Line::read(call.args, takes);
+    line.values("o", &["--output"])
+        .filter(|file| file.plain() != Some("-"))
+        .try_for_each(|file| call.places.write(file, what))?;
+    match call.name {
+        // The second operand is what it writes.
+        "uniq" => line.operands.iter().skip(1).try_for_each(|file| call.places.write(file, what)),
+        _ => Ok(()),
+    }
+}
+
+/// Returns anything in a folder, so that the worktree as a target is no replacement of it.
+pub(super) fn into(folder: &Value) -> Value {
+    Value { text: format!("{}/*", folder.text.trim_end_matches('/')), glob: true, ..folder.clone() }
 }

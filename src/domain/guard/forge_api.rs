@@ -3,6 +3,7 @@
 
 use super::{
     http::{self, Request, host_and_path},
+    options::operands,
     rules::Refusal,
     value::Value,
     walk::Call,
@@ -35,6 +36,24 @@ const CHANGES: [&str; 22] = [
     "merge", "close", "approve", "review", "reopen", "create", "new", "edit", "delete", "comment", "note", "lock",
     "unlock", "transfer", "set", "add", "rm", "remove", "run", "sync", "update", "reject",
 ];
+/// What tea lists when it is only named, and shows when a number follows.
+const TEA_LISTS: [&str; 13] = [
+    "issues",
+    "issue",
+    "i",
+    "pulls",
+    "pull",
+    "pr",
+    "labels",
+    "milestones",
+    "releases",
+    "branches",
+    "repos",
+    "notifications",
+    "times",
+];
+const TEA_VALUES: [&str; 10] =
+    ["-r", "--repo", "-R", "--remote", "-l", "--login", "-o", "--output", "--state", "--fields"];
 /// Programs that speak to a host without knowing HTTP.
 const RAW: [&str; 7] = ["nc", "ncat", "netcat", "telnet", "socat", "openssl", "websocat"];
 
@@ -127,8 +146,9 @@ fn is_forge_api(host: &str, path: &str) -> bool {
 }
 
 fn program(call: &Call<'_>) -> Result<(), Refusal> {
-    let words: Vec<&str> =
-        call.args.iter().filter(|arg| !arg.is_option()).map(|arg| arg.plain().unwrap_or("?")).take(2).collect();
+    let is_tea = call.name == "tea";
+    let operands = operands(call.args, if is_tea { &TEA_VALUES } else { &["-R", "--repo", "--hostname"] });
+    let words: Vec<&str> = operands.iter().map(|arg| arg.plain().unwrap_or("?")).take(2).collect();
     if words.first() == Some(&"api") {
         let writes = |arg: &Value| {
             !arg.known
@@ -148,8 +168,16 @@ fn program(call: &Call<'_>) -> Result<(), Refusal> {
     }
     let looks = words.iter().any(|word| LOOKS.contains(word))
         || call.args.first().is_some_and(|arg| arg.is_option() && LOOKS.contains(&arg.text.as_str()));
-    if looks && !words.iter().any(|word| CHANGES.contains(word)) {
+    // `gh run` is about runs; what it does with them is the next word.
+    let acts = if words.first() == Some(&"run") { &words[1..] } else { &words[..] };
+    if looks && !acts.iter().any(|word| CHANGES.contains(word)) {
         return Ok(());
+    }
+    let is_number = |word: &str| word.chars().all(|c| c.is_ascii_digit());
+    match words.as_slice() {
+        [thing] if is_tea && TEA_LISTS.contains(thing) => return Ok(()),
+        [thing, number] if is_tea && TEA_LISTS.contains(thing) && is_number(number) => return Ok(()),
+        _ => {}
     }
     Err(refusal(&format!("`{} {}`", call.name, words.join(" "))))
 }

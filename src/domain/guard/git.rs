@@ -1,12 +1,12 @@
 //! git: what leaves the run's branch, pushes elsewhere, makes git run something else, or works on another checkout.
 
 use super::{
-    files::{operands, option_values},
     git_checkout::{bisect, checkout, switch},
     git_config::{config, setting_of},
     git_fetch::fetch,
     git_push,
     git_words::{LOOKS, PLAIN},
+    options::{operands, option_values},
     rules::Refusal,
     shell::{Folders, Shell},
     value::Value,
@@ -35,7 +35,7 @@ pub(super) fn judge(judge: &mut Judge<'_>, name: &str, args: &[Value], shell: &S
     }
     let Some(global) = global(judge, args, shell)? else { return Ok(()) };
     let mut there = shell.clone();
-    there.folders = global.folders;
+    there.folders = if global.elsewhere { Folders::Unknown } else { global.folders };
     let (command, args) = (global.command, global.args);
     if LOOKS.contains(&command) {
         return match command {
@@ -43,7 +43,7 @@ pub(super) fn judge(judge: &mut Judge<'_>, name: &str, args: &[Value], shell: &S
             _ => outputs(judge, args, &there),
         };
     }
-    let home = judge.places(&there).is_home() && !global.elsewhere;
+    let home = judge.places(&there).is_home();
     if !home && !matches!(command, "clone" | "push" | "config" | "version" | "worktree" | "stash" | "branch" | "remote")
     {
         return Err(Refusal::new(
@@ -116,7 +116,7 @@ fn subcommand(judge: &mut Judge<'_>, command: &str, args: &[Value], shell: &Shel
         "switch" => switch(judge, args),
         "branch" => branch(judge, args, home),
         "rebase" => rebase(judge, args, shell),
-        "config" => config(judge, args, shell),
+        "config" => config(judge, args, shell, home),
         "worktree" if args.first().is_some_and(|arg| arg.text == "list") => Ok(()),
         "worktree" => Err(leaves("`git worktree` belongs to rig, which keeps one for each run")),
         "stash" => stash(args, home),

@@ -1,8 +1,8 @@
 //! What moves the worktree to another commit or branch: `git checkout`, `git switch`, `git bisect`.
 
 use super::{
-    files::operands,
     git::{is_own, leaves, unknown},
+    options::operands,
     rules::Refusal,
     shell::Shell,
     value::Value,

@@ -62,7 +62,7 @@ struct Asked<'a> {
     operands: &'a [Value],
 }
 
-pub(super) fn config(judge: &mut Judge<'_>, args: &[Value], shell: &Shell) -> Judged {
+pub(super) fn config(judge: &mut Judge<'_>, args: &[Value], shell: &Shell, home: bool) -> Judged {
     let asked = asked(args)?;
     let action = asked.action.unwrap_or(if asked.operands.len() < 2 { Action::Read } else { Action::Set });
     if action == Action::Read {
@@ -72,7 +72,7 @@ pub(super) fn config(judge: &mut Judge<'_>, args: &[Value], shell: &Shell) -> Ju
             _ => Ok(()),
         };
     }
-    if asked.outside {
+    if asked.outside || !home {
         return Err(Refusal::new(
             "git's settings outside this repository belong to people",
             "Set what you need by `git -c`.",

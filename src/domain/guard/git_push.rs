@@ -1,6 +1,6 @@
 //! `git push`: only the run's own branch, never by force but with a lease, never a deletion.
 
-use super::{files::operands, rules::Refusal, shell::Shell, value::Value, walk::Judge};
+use super::{options::operands, rules::Refusal, shell::Shell, value::Value, walk::Judge};
 
 /// Options that change nothing about what is pushed where.
 const HARMLESS: [&str; 20] = [

@@ -14,7 +14,7 @@ pub(super) struct Request {
 
 const READS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 /// Options of curl that take a value which is no address. Those with data are among them.
-const CURL_VALUES: &str = "AbcCDdeEFhHKmopPQrtTuUwxXyYz";
+pub(super) const CURL_VALUES: &str = "AbcCDdeEFhHKmoPQrtTuUwxXyYz";
 
 pub(super) fn curl(args: &[Value]) -> Request {
     const LONG_VALUES: [&str; 34] = [

@@ -1,6 +1,6 @@
 //! Programs that change the machine rather than the repository: other accounts, packages, services, and rig itself.
 
-use super::{rules::Refusal, value::Value, walk::Call};
+use super::{options::option_values, rules::Refusal, value::Value, walk::Call};
 
 /// Programs that run something as another account.
 const OTHER_ACCOUNT: [&str; 7] = ["sudo", "doas", "su", "sg", "pkexec", "runuser", "gosu"];
@@ -29,7 +29,7 @@ const PACKAGES: [(&str, &[&str]); 20] = [
 ];
 /// Package managers of languages, with what makes them change the machine instead of the project.
 const GLOBAL: [(&str, &[&str]); 5] = [
-    ("npm", &["-g", "--global", "--location=global"]),
+    ("npm", &["-g", "--global"]),
     ("pnpm", &["-g", "--global"]),
     ("bun", &["-g", "--global"]),
     ("yarn", &["global"]),
@@ -55,10 +55,14 @@ pub(super) fn judge(call: &Call<'_>) -> Result<(), Refusal> {
     if !policy.allow_packages {
         packages(call)?;
     }
-    if MACHINE.contains(&call.name) || call.name.starts_with("mkfs") {
+    // A program of the worktree's only has the name of one of the machine's.
+    let is_own = call.program.contains('/') && call.places.is_own(&Value::literal(call.program));
+    let is_machine = MACHINE.contains(&call.name) || call.name.starts_with("mkfs");
+    if is_machine && !is_own && !only_looks(call) {
         return Err(change(call.name));
     }
     match call.name {
+        "service" | "crontab" if is_own => Ok(()),
         "systemctl" | "service" | "rc-service" => {
             let looks =
                 ["status", "show", "cat", "list-units", "list-timers", "is-active", "is-enabled", "list-unit-files"];
@@ -73,6 +77,19 @@ pub(super) fn judge(call: &Call<'_>) -> Result<(), Refusal> {
             rig(call.args)
         }
         _ => Ok(()),
+    }
+}
+
+/// `mount` alone, and `sysctl` with nothing but names.
+fn only_looks(call: &Call<'_>) -> bool {
+    let names = |arg: &Value| {
+        let letters = arg.text.strip_prefix('-').unwrap_or_default();
+        arg.plain().is_some_and(|text| !text.contains('=')) && letters.chars().all(|letter| "aANneqbx".contains(letter))
+    };
+    match call.name {
+        "mount" => call.args.is_empty(),
+        "sysctl" => call.args.iter().all(names),
+        _ => false,
     }
 }
 
@@ -92,9 +109,16 @@ fn packages(call: &Call<'_>) -> Result<(), Refusal> {
     };
     if let Some((_, looks)) = PACKAGES.iter().find(|(name, _)| *name == call.name) {
         let asks = |arg: &Value| matches!(arg.text.as_str(), "--version" | "--help" | "-h" | "-v" | "-V");
-        let harmless = |arg: &Value| arg.plain().is_some_and(|arg| looks.contains(&arg)) || asks(arg);
+        // What follows a letter that asks only says what is asked for.
+        let queries = |arg: &str| ["-q", "-Q"].iter().any(|query| looks.contains(query) && arg.starts_with(query));
+        let looks = |arg: &str| looks.contains(&arg) || queries(arg);
+        let harmless = |arg: &Value| arg.plain().is_some_and(looks) || asks(arg);
         let first = call.args.iter().find(|arg| !arg.text.starts_with('-') || harmless(arg) || call.name == "pacman");
-        return if first.is_none_or(harmless) && !call.args.is_empty() { Ok(()) } else { Err(refusal()) };
+        let looks = match first {
+            Some(first) => harmless(first),
+            None => call.args.iter().any(harmless),
+        };
+        return if looks { Ok(()) } else { Err(refusal()) };
     }
     let name = if call.name.starts_with("pip") { "pip" } else { call.name };
     let global = GLOBAL.iter().find(|(known, _)| *known == name).map(|(_, words)| *words).unwrap_or_default();
@@ -103,6 +127,8 @@ fn packages(call: &Call<'_>) -> Result<(), Refusal> {
         arg.plain().is_some_and(|arg| words.contains(&arg))
     };
     let named = call.args.iter().any(|arg| arg.plain().is_some_and(|arg| global.contains(&arg)));
+    let located = option_values(call.args, &["--location"]).iter().any(|value| value.plain() == Some("global"));
+    let named = named || located && name == "npm";
     if named && call.args.iter().any(changes) { Err(refusal()) } else { Ok(()) }
 }
 

@@ -11,6 +11,8 @@ use std::path::{Component, Path, PathBuf};
 const TEMPORARY: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 /// Devices that take what is written and keep nothing.
 const DEVICES: [&str; 6] = ["/dev/null", "/dev/stdout", "/dev/stderr", "/dev/tty", "/dev/zero", "/dev/full"];
+/// What to do instead of naming a path that is not known.
+pub(super) const WRITE_OUT: &str = "Write the path out.";
 /// What the sockets of tmux lie in, below a temporary folder.
 const TMUX_FOLDER: &str = "tmux-";
 
@@ -84,6 +86,20 @@ impl<'a> Places<'a> {
         Ok(())
     }
 
+    /// Returns whether a path is the agent's own, from every folder that the command may be in.
+    pub(super) fn is_own(&self, target: &Value) -> bool {
+        let paths = self.paths(target, "", true).unwrap_or_default();
+        !paths.is_empty() && paths.iter().all(|path| self.place(path) == Place::Own)
+    }
+
+    /// Returns whether a path is a file that rig expects the agent to write, from every folder that the command may be in.
+    pub(super) fn is_expected_file(&self, target: &Value) -> bool {
+        let paths = self.paths(target, "", true).unwrap_or_default();
+        let expected: Vec<PathBuf> =
+            self.confines.writable.iter().map(|file| self.around.real_path(file, true)).collect();
+        !paths.is_empty() && paths.iter().all(|path| expected.contains(path))
+    }
+
     /// Returns whether all folders that the command may be in are the agent's own, or temporary.
     pub(super) fn is_home(&self) -> bool {
         let Folders::Any(folders) = self.folders else { return false };
@@ -95,7 +111,7 @@ impl<'a> Places<'a> {
         if !target.known {
             return Err(Refusal::new(
                 format!("which path {what} means by `{}` is not known before it runs", target.shown()),
-                "Write the path out.",
+                WRITE_OUT,
             ));
         }
         let path = Path::new(&target.text);
@@ -198,7 +214,11 @@ fn is_machinery(inside: &Path) -> bool {
     if may_be(".git") {
         return true;
     }
-    first == ".claude" && parts.next().is_some_and(|second| second.starts_with("settings"))
+    let is_settings = |second: &str| {
+        let before = second.split(['*', '?', '[']).next().unwrap_or_default();
+        second.starts_with("settings") || before.len() < second.len() && "settings".starts_with(before)
+    };
+    may_be(".claude") && parts.next().is_some_and(|second| is_settings(&second))
 }
 
 fn is_device(path: &str) -> bool {

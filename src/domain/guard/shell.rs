@@ -3,7 +3,7 @@
 use super::{tree::Node, value::Value, variables::Variables};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 /// Most folders that a command may be in at one place; beyond it the folder counts as unknown.
@@ -19,6 +19,14 @@ pub(super) enum Folders {
 impl Folders {
     pub(super) fn at(folder: PathBuf) -> Self {
         Self::Any(vec![folder])
+    }
+
+    /// Returns the folder, when it can be only one.
+    pub(super) fn only(&self) -> Option<&Path> {
+        match self {
+            Self::Any(folders) if folders.len() == 1 => folders.first().map(PathBuf::as_path),
+            _ => None,
+        }
     }
 
     pub(super) fn or(self, other: Self) -> Self {

@@ -3,7 +3,9 @@
 use super::{
     definitions::decides_git_settings,
     env::env,
-    files::option_values,
+    files::start_folders,
+    options::{Line, NOTHING, Takes, option_values},
+    places::WRITE_OUT,
     rules::Refusal,
     script::{source, start_shell},
     shell::{Input, Shell},
@@ -104,6 +106,12 @@ const LOOSE: [&str; 43] = [
     "torsocks",
 ];
 
+/// Of the wrappers, those that give a word with blanks to a shell: it is judged even if it cannot be read.
+const RUN_TEXTS: [&str; 6] = ["flock", "parallel", "entr", "watchexec", "runuser", "tmux"];
+/// Options by which those that start words take a text for a shell instead.
+const TEXT_OPTIONS: [&str; 3] = ["-c", "--call", "--command"];
+const HAVE_TEXT_OPTIONS: [&str; 8] = ["npm", "npx", "pnpm", "pnpx", "yarn", "mise", "rtx", "doppler"];
+
 /// Options of tar whose values it runs.
 const PACKERS_OF_TAR: [&str; 6] =
     ["-I", "--use-compress-program", "-F", "--info-script", "--new-volume-script", "--rsh-command"];
@@ -128,14 +136,16 @@ pub(super) fn judge(judge: &mut Judge<'_>, name: &str, args: &[Value], shell: &m
         "tmux" => tmux(judge, args, shell),
         "tar" | "bsdtar" | "gtar" => option_texts(judge, args, &PACKERS_OF_TAR, shell),
         "nix-shell" => option_texts(judge, args, &["--run", "--command"], shell),
+        _ if name.starts_with("python") || name.starts_with("pypy") => module(judge, args, shell),
         "script" | "su" | "sg" => option_text(judge, args, shell),
         "!" => run(judge, args, shell),
         _ if RESERVED.contains(&name) => {
             Err(Refusal::new(format!("`{name}` stands where a command is expected"), "Write it in simpler shell."))
         }
         _ if SHELLS.contains(&name) => start_shell(judge, name, args, shell),
-        _ if LOOSE.contains(&name) => loose(judge, args, shell),
-        _ if is_starter(name) => loose(judge, started_by(name, args), shell),
+        "parallel" => parallel(judge, args, shell),
+        _ if LOOSE.contains(&name) => loose(judge, name, args, shell),
+        _ if is_starter(name) => loose(judge, name, started_by(name, args), shell),
         _ => match WRAPPERS.iter().find(|wrapper| wrapper.name == name) {
             Some(wrapper) => run(judge, skip(args, wrapper.with_value, wrapper.operands), shell),
             None => Ok(()),
@@ -193,30 +203,15 @@ fn without_assignments<'a>(judge: &mut Judge<'_>, words: &'a [Value], shell: &Sh
 }
 
 fn xargs(judge: &mut Judge<'_>, args: &[Value], shell: &mut Shell) -> Judged {
-    const WITH_VALUE: [&str; 14] = [
-        "-I",
-        "-n",
-        "-P",
-        "-L",
-        "-d",
-        "-a",
-        "-E",
-        "-s",
-        "--replace",
-        "--max-args",
-        "--max-procs",
-        "--delimiter",
-        "--arg-file",
-        "--max-lines",
-    ];
+    const WITH_VALUE: [&str; 12] =
+        ["-I", "-n", "-P", "-L", "-d", "-a", "-E", "-s", "--max-args", "--max-procs", "--delimiter", "--arg-file"];
     let words = skip(args, &WITH_VALUE, 0);
-    let replaced = args.iter().zip(args.iter().skip(1)).find(|(option, _)| option.text == "-I");
-    let mark = replaced.map_or("{}".to_owned(), |(_, mark)| mark.text.clone());
+    let mark = mark_of_xargs(&args[..args.len() - words.len()]);
     // What comes in is not known: neither words of their own, nor what replaces the mark.
     let mut words: Vec<Value> = words
         .iter()
         .map(|word| match word.text.find(&mark) {
-            Some(at) if !mark.is_empty() => Value::unknown(&word.text[..at]),
+            Some(at) => Value::unknown(&word.text[..at]),
             _ => word.clone(),
         })
         .collect();
@@ -226,7 +221,24 @@ fn xargs(judge: &mut Judge<'_>, args: &[Value], shell: &mut Shell) -> Judged {
     words.push(Value::unknown(""));
     let mut inner = shell.clone();
     inner.input = Input::Terminal;
-    judge.invoke(&words, &mut inner).map(drop)
+    judge.invoke(&words, &mut inner).map(drop).map_err(with_find)
+}
+
+/// What xargs is given is nothing that could be written out.
+fn with_find(refusal: Refusal) -> Refusal {
+    match refusal.reason.strip_suffix(WRITE_OUT) {
+        Some(why) => Refusal { reason: format!("{why}Let find run it: find src -name '*.x' -exec ... {{}} +") },
+        None => refusal,
+    }
+}
+
+/// Returns what `-I`, `-i` or `--replace` has xargs replace, given its own options.
+fn mark_of_xargs(options: &[Value]) -> String {
+    let given = options.iter().enumerate().find_map(|(at, option)| match option.text.as_str() {
+        "-I" => options.get(at + 1).map(|mark| mark.text.as_str()),
+        text => ["-I", "-i", "--replace="].iter().find_map(|start| text.strip_prefix(start)),
+    });
+    given.filter(|mark| !mark.is_empty()).unwrap_or("{}").to_owned()
 }
 
 /// `find` starts a program with the paths that it finds: each lies below one of the folders where it starts.
@@ -237,14 +249,7 @@ fn find(judge: &mut Judge<'_>, name: &str, args: &[Value], shell: &mut Shell) ->
         "-x" | "-X" | "--exec" | "--exec-batch" => !is_find,
         _ => false,
     };
-    let starts: Vec<Value> = if is_find {
-        let options = |arg: &&Value| matches!(arg.text.as_str(), "-H" | "-L" | "-P");
-        let operands = args.iter().skip_while(options).take_while(|arg| !arg.text.starts_with(['-', '(', '!']));
-        operands.cloned().collect()
-    } else {
-        Vec::new()
-    };
-    let starts = if starts.is_empty() { vec![Value::literal(".")] } else { starts };
+    let starts = if is_find { start_folders(args) } else { folders_of_fd(args) };
     let mut at = 0;
     while let Some(offset) = args.get(at..).and_then(|rest| rest.iter().position(starts_command)) {
         let from = at + offset + 1;
@@ -256,7 +261,11 @@ fn find(judge: &mut Judge<'_>, name: &str, args: &[Value], shell: &mut Shell) ->
                 Some(at) => Value::unknown(&word.text[..at]),
                 None => word.clone(),
             };
-            let words: Vec<Value> = rest[..end].iter().map(found).collect();
+            let mut words: Vec<Value> = rest[..end].iter().map(found).collect();
+            // fd adds what it finds where nothing says where it goes.
+            if !is_find && !rest[..end].iter().any(|word| word.text.contains('{')) {
+                words.push(below(start));
+            }
             let mut inner = shell.clone();
             judge.invoke(&words, &mut inner)?;
         }
@@ -265,10 +274,43 @@ fn find(judge: &mut Judge<'_>, name: &str, args: &[Value], shell: &mut Shell) ->
     Ok(())
 }
 
+const FD: Takes = Takes {
+    letters: "dteESocj",
+    long: &[
+        "--max-depth",
+        "--min-depth",
+        "--exact-depth",
+        "--type",
+        "--extension",
+        "--exclude",
+        "--size",
+        "--owner",
+        "--color",
+        "--threads",
+        "--changed-within",
+        "--changed-before",
+        "--max-results",
+        "--base-directory",
+        "--search-path",
+        "--ignore-file",
+    ],
+    ..NOTHING
+};
+
+/// Returns the folders where fd starts: what stands behind the pattern, before what it runs.
+fn folders_of_fd(args: &[Value]) -> Vec<Value> {
+    let runs = |arg: &&Value| !matches!(arg.text.as_str(), "-x" | "-X" | "--exec" | "--exec-batch");
+    let own: Vec<Value> = args.iter().take_while(runs).cloned().collect();
+    let line = Line::read(&own, &FD);
+    let named = line.values("", &["--base-directory", "--search-path"]);
+    let folders: Vec<Value> = line.operands.iter().skip(1).chain(named).cloned().collect();
+    if folders.is_empty() { vec![Value::literal(".")] } else { folders }
+}
+
 /// Returns something below a folder; a pattern, so that links in it are not followed.
 fn below(start: &Value) -> Value {
     let text = format!("{}/found*", start.text.trim_end_matches('/'));
-    Value { text, known: start.known, glob: true }
+    Value { text, glob: true, ..start.clone() }
 }
 
 fn trap(judge: &mut Judge<'_>, args: &[Value], shell: &Shell) -> Judged {
@@ -300,7 +342,29 @@ fn option_text(judge: &mut Judge<'_>, args: &[Value], shell: &Shell) -> Judged {
     inline.into_iter().try_for_each(|text| judge.inner(text, shell).map(drop))
 }
 
-fn loose(judge: &mut Judge<'_>, args: &[Value], shell: &Shell) -> Judged {
+/// parallel gives each command a word more, from its input unless they stand behind `:::`.
+fn parallel(judge: &mut Judge<'_>, args: &[Value], shell: &Shell) -> Judged {
+    if args.is_empty() || args.iter().any(|arg| arg.text.starts_with(":::")) {
+        return loose(judge, "parallel", args, shell);
+    }
+    let put = |word: &Value| match word.plain() {
+        // In a text it is what no one knows.
+        Some(text) if text.contains(char::is_whitespace) => Value::literal(match text.contains("{}") {
+            true => text.replace("{}", "$@"),
+            false => format!("{text} $@"),
+        }),
+        Some(text) if text.contains("{}") => Value::unknown(""),
+        _ => word.clone(),
+    };
+    let words: Vec<Value> = args.iter().map(put).chain([Value::unknown("")]).collect();
+    loose(judge, "parallel", &words, shell)
+}
+
+fn loose(judge: &mut Judge<'_>, name: &str, args: &[Value], shell: &Shell) -> Judged {
+    if HAVE_TEXT_OPTIONS.contains(&name) {
+        let texts = option_values(args, &TEXT_OPTIONS);
+        texts.iter().filter_map(Value::plain).try_for_each(|text| judge.inner(text, shell).map(drop))?;
+    }
     for at in 0..args.len() {
         // `init` is what many tools call the beginning of a project, and hardly ever what they start.
         let starts_project = args[at].plain() == Some("init");
@@ -311,8 +375,33 @@ fn loose(judge: &mut Judge<'_>, args: &[Value], shell: &Shell) -> Judged {
         if args[at].plain().is_some() {
             judge.invoke(&args[at..], &mut shell.clone())?;
         }
-        if let Some(text) = args[at].plain().filter(|text| text.contains(char::is_whitespace)) {
+        let text = args[at].plain().filter(|text| text.contains(char::is_whitespace));
+        // What is no shell is a word for the program that is started: a test's name, a script of another language.
+        if let Some(text) = text.filter(|text| RUN_TEXTS.contains(&name) || judge.around.parse(text).is_ok()) {
             judge.inner(text, shell)?;
+        }
+    }
+    Ok(())
+}
+
+/// `python -m NAME` is judged as NAME, for the modules that are programs too.
+fn module(judge: &mut Judge<'_>, args: &[Value], shell: &mut Shell) -> Judged {
+    let mut at = 0;
+    while let Some(arg) = args.get(at).filter(|arg| arg.is_option() && arg.text != "--") {
+        at += 1;
+        let letters = if arg.text.starts_with("--") { "" } else { &arg.text[1..] };
+        // Each of these takes the rest of the word, or the next one; behind the first two no options follow.
+        let Some(index) = letters.find(['m', 'c', 'W', 'X', 'Q']) else { continue };
+        let rest = &letters[index + 1..];
+        match letters.as_bytes()[index] {
+            b'c' => return Ok(()),
+            b'm' if rest.is_empty() => return judge.invoke(args.get(at..).unwrap_or_default(), shell).map(drop),
+            b'm' => {
+                let name = Value { text: rest.to_owned(), ..arg.clone() };
+                let words: Vec<Value> = std::iter::once(name).chain(args[at..].iter().cloned()).collect();
+                return judge.invoke(&words, shell).map(drop);
+            }
+            _ => at += usize::from(rest.is_empty()),
         }
     }
     Ok(())
@@ -334,7 +423,7 @@ fn tmux(judge: &mut Judge<'_>, args: &[Value], shell: &Shell) -> Judged {
         !typed || !arg.text.contains(char::is_whitespace) || judge.around.parse(&arg.text).is_ok()
     };
     let words: Vec<Value> = args.iter().filter(|arg| readable(judge, arg)).cloned().collect();
-    loose(judge, &words, shell)
+    loose(judge, "tmux", &words, shell)
 }
 
 pub(super) fn joined(words: &[Value]) -> Option<String> {

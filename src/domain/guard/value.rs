@@ -8,15 +8,17 @@ pub(super) struct Value {
     pub(super) known: bool,
     /// It has `*`, `?` or `[` that the shell expands.
     pub(super) glob: bool,
+    /// It has a `:` behind what is not known.
+    pub(super) maps: bool,
 }
 
 impl Value {
     pub(super) fn literal(text: impl Into<String>) -> Self {
-        Self { text: text.into(), known: true, glob: false }
+        Self { text: text.into(), known: true, glob: false, maps: false }
     }
 
     pub(super) fn unknown(prefix: impl Into<String>) -> Self {
-        Self { text: prefix.into(), known: false, glob: false }
+        Self { text: prefix.into(), known: false, glob: false, maps: false }
     }
 
     /// Returns the text when it is known as a whole and stands for itself.

@@ -6,6 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Stands for the names that are not known.
 pub(super) const ANY: &str = "*";
+/// What the shell itself sets as it goes on: the environment tells how it began.
+const CHANGING: [&str; 3] = ["PWD", "OLDPWD", "_"];
+/// Longest value that is made of others which the text sets; without a limit they could double with each step.
+const CHAIN_BYTES: usize = 256;
+/// Programs of the shell behind which it may be in another folder.
+const MAY_MOVE: [&str; 12] =
+    ["cd", "chdir", "pushd", "popd", "eval", "source", ".", "alias", "trap", "command", "builtin", "shopt"];
 
 /// Variables of one shell text.
 #[derive(Debug, Clone, Default)]
@@ -33,32 +40,38 @@ impl Variables {
         Self { environment: self.environment.clone(), lost, all_lost: self.all_lost, ..Self::default() }
     }
 
-    /// Takes up what a text sets, before it is walked through. Returns whether it sets anything.
-    pub(super) fn survey(&mut self, tree: &Node) -> bool {
+    /// Takes up what a text sets, before it is walked through in a folder. Returns whether it sets anything.
+    pub(super) fn survey(&mut self, tree: &Node, folder: Option<&str>) -> bool {
         let mut writes = Writes::default();
         writes.node(tree, true);
         let any = !writes.count.is_empty();
         self.all_lost |= writes.count.contains_key(ANY);
-        for (name, count) in writes.count {
-            let value = writes.values.get(&name);
-            let first_time = !self.once.contains_key(&name) && !self.lost.contains(&name);
-            match value {
-                Some((Some(word), at)) if count == 1 && first_time => match self.assigned(word) {
-                    Assigned::Text(text) => drop(self.once.insert(name, (text, *at))),
-                    Assigned::Job => {
-                        self.jobs.insert(name.clone());
-                        self.lost.insert(name);
-                    }
-                    Assigned::Unknown => drop(self.lost.insert(name)),
-                },
-                _ => {
-                    self.once.remove(&name);
-                    self.jobs.remove(&name);
-                    self.lost.insert(name);
-                }
-            }
+        let is_first = |name: &str| !self.once.contains_key(name) && !self.lost.contains(name);
+        let (once, lost): (Vec<_>, Vec<_>) = writes.count.into_iter().partition(|(name, count)| {
+            *count == 1 && is_first(name) && writes.values.get(name).is_some_and(|write| write.word.is_some())
+        });
+        for (name, _) in lost {
+            self.once.remove(&name);
+            self.jobs.remove(&name);
+            self.lost.insert(name);
         }
+        let mut once: Vec<(String, &Write<'_>)> =
+            once.into_iter().filter_map(|(name, _)| writes.values.get(&name).map(|write| (name, write))).collect();
+        // In their order, as one may hold another.
+        once.sort_by_key(|(_, write)| write.at);
+        once.into_iter().for_each(|(name, write)| self.set_once(name, write, folder));
         any
+    }
+
+    fn set_once(&mut self, name: String, write: &Write<'_>, folder: Option<&str>) {
+        match self.assigned(write, folder.filter(|_| !write.moved)) {
+            Assigned::Text(text) => drop(self.once.insert(name, (text, write.at))),
+            Assigned::Job => {
+                self.jobs.insert(name.clone());
+                self.lost.insert(name);
+            }
+            Assigned::Unknown => drop(self.lost.insert(name)),
+        }
     }
 
     /// Returns the value of a variable at a place of the text.
@@ -69,7 +82,12 @@ impl Variables {
         if let Some((value, since)) = self.once.get(name) {
             return (at > *since).then_some(value.as_str());
         }
-        self.environment.get(name).map(String::as_str)
+        self.environment.get(name).filter(|_| !CHANGING.contains(&name)).map(String::as_str)
+    }
+
+    /// Returns whether the text sets a variable, or may do so.
+    pub(super) fn is_set_here(&self, name: &str) -> bool {
+        self.all_lost || self.lost.contains(name) || self.once.contains_key(name)
     }
 
     /// Returns whether a variable may hold anything, here or anywhere in the text.
@@ -91,17 +109,21 @@ impl Variables {
             && !self.environment.contains_key("IFS")
     }
 
-    fn assigned(&self, word: &Word) -> Assigned {
+    fn assigned(&self, write: &Write<'_>, folder: Option<&str>) -> Assigned {
+        let parts = write.word.map_or(&[][..], |word| &word.parts);
         let mut text = String::new();
-        for part in &word.parts {
+        for part in parts {
             match part {
                 Part::Text(part) | Part::Glob(part) => text.push_str(part),
-                Part::Variable { name, .. } if name == "!" && word.parts.len() == 1 => return Assigned::Job,
-                // Known variables of the environment only: what the text sets itself may be set later.
-                Part::Variable { name, .. } if !self.lost.contains(name) && !self.once.contains_key(name) => {
-                    match self.environment.get(name) {
+                Part::Variable { name, .. } if name == "!" && parts.len() == 1 => return Assigned::Job,
+                Part::Variable { name, .. } => {
+                    let is_folder = name == "PWD" && !self.is_set_here(name);
+                    match if is_folder { folder } else { self.get(name, write.at) } {
                         Some(value) => text.push_str(value),
                         None => return Assigned::Unknown,
+                    }
+                    if self.once.contains_key(name) && text.len() > CHAIN_BYTES {
+                        return Assigned::Unknown;
                     }
                 }
                 _ => return Assigned::Unknown,
@@ -121,8 +143,16 @@ enum Assigned {
 #[derive(Default)]
 struct Writes<'a> {
     count: BTreeMap<String, usize>,
-    /// The value and its place, of those that are set where nothing can pass by.
-    values: BTreeMap<String, (Option<&'a Word>, usize)>,
+    /// Those that are set where nothing can pass by.
+    values: BTreeMap<String, Write<'a>>,
+    /// The shell may have left the folder where it began.
+    moved: bool,
+}
+
+struct Write<'a> {
+    word: Option<&'a Word>,
+    at: usize,
+    moved: bool,
 }
 
 impl<'a> Writes<'a> {
@@ -146,11 +176,13 @@ impl<'a> Writes<'a> {
                     self.add(&assignment.name);
                     assignment.value.iter().for_each(|word| self.word(word));
                     if alone {
-                        self.values.insert(assignment.name.clone(), (assignment.value.as_ref(), assignment.at));
+                        let write = Write { word: assignment.value.as_ref(), at: assignment.at, moved: self.moved };
+                        self.values.insert(assignment.name.clone(), write);
                     }
                 }
                 command.words.iter().for_each(|word| self.word(word));
                 names_set_by(command).iter().for_each(|name| self.add(name));
+                self.moved |= may_move(command);
                 command.redirections.iter().for_each(|redirection| self.redirection(redirection));
             }
             Node::Sets(names) => names.iter().for_each(|(name, _)| self.add(name)),
@@ -181,6 +213,15 @@ impl<'a> Writes<'a> {
         if let Redirection::Read(word) | Redirection::Write(word) | Redirection::Text(word) = redirection {
             self.word(word);
         }
+    }
+}
+
+fn may_move(command: &Command) -> bool {
+    let program = command.words.first().map(|word| word.parts.as_slice());
+    match program {
+        None => false,
+        Some([Part::Text(name)]) => MAY_MOVE.contains(&name.as_str()),
+        Some(_) => true,
     }
 }
 

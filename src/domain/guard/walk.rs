@@ -27,8 +27,11 @@ const LEVELS: usize = 80;
 const TOO_DEEP: &str = "the command nests too deeply to be judged";
 /// Most steps of one judgement; loops and functions are walked more than once, so nesting multiplies.
 const STEPS: usize = 20_000;
+/// Words of a program that cost a step more: wrappers judge what follows each of their words.
+const WORDS_OF_A_STEP: usize = 64;
 /// Programs of the shell that change its folder.
 const MOVES: [&str; 4] = ["cd", "chdir", "pushd", "popd"];
+
 /// Judges a shell command that would run in `folder`. Total: every text has a verdict.
 pub fn judge(text: &str, folder: &Path, confines: &Confines, around: &dyn Surroundings) -> Verdict {
     let mut judge = Judge { confines, around, branch_moved: false, depth: 0, level: 0, steps: 0 };
@@ -77,7 +80,8 @@ impl Judge<'_> {
             ));
         }
         let tree = self.around.parse(text).map_err(unreadable)?;
-        let sets = shell.variables.survey(&tree);
+        let folder = shell.folders.only().map(|folder| folder.display().to_string());
+        let sets = shell.variables.survey(&tree, folder.as_deref());
         self.deeper(|judge| judge.node(&tree, &mut shell))?;
         Ok(sets)
     }
@@ -93,10 +97,7 @@ impl Judge<'_> {
     }
 
     pub(super) fn node(&mut self, node: &Node, shell: &mut Shell) -> Walked {
-        self.steps += 1;
-        if self.steps > STEPS {
-            return Err(Refusal::new("the command is too long to be judged", "Split it into separate steps."));
-        }
+        self.step(1)?;
         if self.level >= LEVELS {
             return Err(Refusal::new(TOO_DEEP, "Write it plainly, in separate steps."));
         }
@@ -104,6 +105,14 @@ impl Judge<'_> {
         let ends = self.node_inside(node, shell);
         self.level -= 1;
         ends
+    }
+
+    fn step(&mut self, steps: usize) -> Result<(), Refusal> {
+        self.steps += steps;
+        match self.steps > STEPS {
+            true => Err(Refusal::new("the command is too long to be judged", "Split it into separate steps.")),
+            false => Ok(()),
+        }
     }
 
     fn node_inside(&mut self, node: &Node, shell: &mut Shell) -> Walked {
@@ -299,7 +308,7 @@ impl Judge<'_> {
 
     /// Judges one program with its words, whoever would start it.
     pub(super) fn invoke(&mut self, words: &[Value], shell: &mut Shell) -> Walked {
-        self.steps += 1;
+        self.step(1 + words.len() / WORDS_OF_A_STEP)?;
         let stay = |shell: &Shell| Ok(Ends::both(&shell.folders));
         let Some((program, args)) = words.split_first() else { return stay(shell) };
         let Some(program) = program.plain() else {
