@@ -53,16 +53,10 @@ impl FlockLocks {
     fn attempt(&self, path: &Path) -> io::Result<Option<HeldFlock>> {
         loop {
             DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-            // Opened anew each time: while this process waited, somebody may have put another file in its place.
-            let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-            match fs2::FileExt::try_lock_exclusive(&file) {
-                Ok(()) => {}
-                Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            }
-            if is_at(&file, path)? {
-                return Ok(Some(HeldFlock::new(file)));
+            match HeldFlock::attempt(path) {
+                // Somebody has removed the folder in between.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                result => return result,
             }
         }
     }
@@ -100,6 +94,23 @@ struct HeldFlock {
 }
 
 impl HeldFlock {
+    /// Tries once to take the lock on a file, which is made when it is not there. `None` means that another holds it.
+    fn attempt(path: &Path) -> io::Result<Option<Self>> {
+        loop {
+            // Opened anew each time: while this process waited, somebody may have put another file in its place.
+            let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+            match fs2::FileExt::try_lock_exclusive(&file) {
+                Ok(()) => {}
+                Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            if is_at(&file, path)? {
+                return Ok(Some(Self::new(file)));
+            }
+        }
+    }
+
     /// Notes the process for people who look; nothing reads it, so that a failure to write it does not matter.
     fn new(mut file: File) -> Self {
         let _ = file.set_len(0).and_then(|()| writeln!(file, "pid {}", std::process::id()));
@@ -141,18 +152,7 @@ impl FileLock {
 
     /// Tries once. `None` means that another holds it.
     pub fn attempt(path: &Path) -> io::Result<Option<Self>> {
-        loop {
-            let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-            match fs2::FileExt::try_lock_exclusive(&file) {
-                Ok(()) => {}
-                Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            }
-            if is_at(&file, path)? {
-                return Ok(Some(Self(HeldFlock::new(file))));
-            }
-        }
+        Ok(HeldFlock::attempt(path)?.map(Self))
     }
 }
 

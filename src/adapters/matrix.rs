@@ -9,7 +9,7 @@ mod receiving;
 mod sending;
 
 pub use account::{SavedSession, find_user, session_of};
-pub use check::{CheckReport, check};
+pub use check::check;
 pub use login::{NewLogin, login};
 
 use crate::{

@@ -6,8 +6,7 @@ mod sessions;
 mod store;
 
 pub use chat::{
-    LoggedIn, RoomReport, bridge_failure, bridge_last_failure, bridge_lock, bridge_wake, bridges, matrix_check,
-    matrix_login,
+    LoggedIn, bridge_failure, bridge_last_failure, bridge_lock, bridge_wake, bridges, matrix_check, matrix_login,
 };
 pub use sessions::{any_sessions, end_all, is_installed, missing_programs, tmux_socket};
 pub use store::{existing_store, store, store_failure};

@@ -4,6 +4,7 @@
 use crate::domain::chat::Letter;
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::Serialize;
 use std::time::Duration;
 
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +79,22 @@ pub enum Content {
 pub trait Sender: Send + Sync {
     /// Sends. The same id twice is shown once. Returns where it can be found; empty when the channel does not say.
     async fn send(&self, id: &str, content: &Content) -> ChatResult<String>;
+}
+
+/// How an account stands in a room.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RoomReport {
+    pub user: String,
+    pub device: String,
+    /// The homeserver knows the keys of the device; `None` when it should have none.
+    pub device_keys_match: Option<bool>,
+    pub room: String,
+    pub joined: bool,
+    pub members: Vec<String>,
+    /// Algorithm; `None` for a room without encryption.
+    pub encryption: Option<String>,
+    pub power: i64,
+    pub power_to_send: i64,
 }
 
 /// Something that was written in a room, or done to it.

@@ -1,8 +1,7 @@
 //! What a homeserver says of an account and a room, asked without opening the keys: a bridge may be using them.
 
-use crate::ports::chat::{ChatError, ChatResult};
+use crate::ports::chat::{ChatError, ChatResult, RoomReport};
 use reqwest::{Method, StatusCode};
-use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -10,22 +9,6 @@ use std::time::Duration;
 const REQUEST_TIME: Duration = Duration::from_secs(20);
 /// Power that a member has whom nobody gave any, and that sending takes when the room does not say.
 const DEFAULT_POWER: i64 = 0;
-
-/// How an account stands in a room.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct CheckReport {
-    pub user: String,
-    pub device: String,
-    /// The homeserver knows the keys of the device; `None` when it should have none.
-    pub device_keys_match: Option<bool>,
-    pub room: String,
-    pub joined: bool,
-    pub members: Vec<String>,
-    /// Algorithm; `None` for a room without encryption.
-    pub encryption: Option<String>,
-    pub power: i64,
-    pub power_to_send: i64,
-}
 
 /// Returns user and device of a token.
 pub(super) async fn whoami(homeserver: &str, token: &str) -> ChatResult<(String, Option<String>)> {
@@ -46,7 +29,7 @@ pub(super) async fn device_key(homeserver: &str, token: &str, user: &str, device
 }
 
 /// Asks how an account stands in a room.
-pub async fn check(session: &super::SavedSession, room: &str) -> ChatResult<CheckReport> {
+pub async fn check(session: &super::SavedSession, room: &str) -> ChatResult<RoomReport> {
     let (homeserver, token) = (&session.homeserver, &session.access_token);
     let api = Api::new(homeserver, token)?;
     let (user, device) = whoami(homeserver, token).await?;
@@ -59,7 +42,7 @@ pub async fn check(session: &super::SavedSession, room: &str) -> ChatResult<Chec
         Err(ChatError::Refused { .. }) => None,
         Err(error) => return Err(error),
     };
-    let mut report = CheckReport { user, device, device_keys_match, room: room.to_owned(), ..CheckReport::default() };
+    let mut report = RoomReport { user, device, device_keys_match, room: room.to_owned(), ..RoomReport::default() };
     let Some(members) = members else { return Ok(report) };
     report.joined = true;
     report.members = members["joined"].as_object().into_iter().flat_map(|joined| joined.keys().cloned()).collect();

@@ -9,6 +9,7 @@ use crate::{
     },
     domain::chat::Channel,
     output::{Exit, Failure},
+    ports::chat::RoomReport,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -47,7 +48,7 @@ pub(super) fn run(context: &Context, args: MatrixProjectArgs) -> CommandResult {
     Ok(worst)
 }
 
-async fn check(root: &Root, project: &Project, matrix: &Matrix) -> Result<(wire::RoomReport, Vec<Finding>), Failure> {
+async fn check(root: &Root, project: &Project, matrix: &Matrix) -> Result<(RoomReport, Vec<Finding>), Failure> {
     let report = wire::matrix_check(root, matrix).await?;
     let mut findings = Vec::new();
     let mut find = |problem: String, hint: String| findings.push(Finding { problem, hint });
@@ -102,7 +103,7 @@ async fn check(root: &Root, project: &Project, matrix: &Matrix) -> Result<(wire:
     Ok((report, findings))
 }
 
-fn print(context: &Context, project: &Project, report: &wire::RoomReport, findings: &[Finding]) {
+fn print(context: &Context, project: &Project, report: &RoomReport, findings: &[Finding]) {
     let printer = &context.printer;
     let more = report.members.len().saturating_sub(MEMBERS_SHOWN);
     let mut members = report.members.iter().take(MEMBERS_SHOWN).cloned().collect::<Vec<_>>().join(", ");

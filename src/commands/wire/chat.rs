@@ -5,7 +5,6 @@ use crate::{
     config::Root,
     output::Failure,
 };
-use serde::Serialize;
 use std::{path::PathBuf, sync::Arc};
 use tokio::sync::Notify;
 
@@ -15,20 +14,6 @@ pub struct LoggedIn {
     pub user: String,
     pub device: String,
     pub folder: PathBuf,
-}
-
-/// How an account stands in a room.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct RoomReport {
-    pub user: String,
-    pub device: String,
-    pub device_keys_match: Option<bool>,
-    pub room: String,
-    pub joined: bool,
-    pub members: Vec<String>,
-    pub encryption: Option<String>,
-    pub power: i64,
-    pub power_to_send: i64,
 }
 
 /// Takes the lock of the root's bridge. `None` when a bridge runs.
@@ -67,7 +52,7 @@ pub fn bridge_wake(root: &Root) -> Arc<Notify> {
 
 #[cfg(feature = "matrix")]
 mod with_matrix {
-    use super::{LoggedIn, RoomReport};
+    use super::LoggedIn;
     use crate::{
         adapters::{
             matrix::{self, MatrixChat, NewLogin},
@@ -83,7 +68,10 @@ mod with_matrix {
         },
         engine::bridge::{Bridge, Room, orders::Orders},
         output::Failure,
-        ports::{chat::Chat, store::Store},
+        ports::{
+            chat::{Chat, RoomReport},
+            store::Store,
+        },
     };
     use secrecy::SecretString;
     use std::{collections::BTreeMap, sync::Arc};
@@ -112,18 +100,7 @@ mod with_matrix {
         let failed = |error| chat_failure(&error);
         let user = matrix::find_user(root, settings).await.map_err(failed)?;
         let session = matrix::session_of(root, settings, &user).await.map_err(failed)?;
-        let report = matrix::check(&session, &settings.room).await.map_err(failed)?;
-        Ok(RoomReport {
-            user: report.user,
-            device: report.device,
-            device_keys_match: report.device_keys_match,
-            room: report.room,
-            joined: report.joined,
-            members: report.members,
-            encryption: report.encryption,
-            power: report.power,
-            power_to_send: report.power_to_send,
-        })
+        matrix::check(&session, &settings.room).await.map_err(failed)
     }
 
     /// Opens every account of the projects, each with all its rooms.
@@ -177,7 +154,7 @@ pub use with_matrix::{bridges, matrix_check, matrix_login};
 
 #[cfg(not(feature = "matrix"))]
 mod without_matrix {
-    use super::{LoggedIn, RoomReport};
+    use super::LoggedIn;
     use crate::{
         config::{
             Root,
@@ -185,7 +162,7 @@ mod without_matrix {
         },
         engine::bridge::Bridge,
         output::Failure,
-        ports::store::Store,
+        ports::{chat::RoomReport, store::Store},
     };
     use secrecy::SecretString;
     use std::sync::Arc;

@@ -5,7 +5,7 @@ use super::{
     git_config::{config, setting_of},
     git_fetch::fetch,
     git_push,
-    git_words::{LOOKS, PLAIN},
+    git_words::{LOOKS, STAYS},
     options::{operands, option_values},
     rules::Refusal,
     shell::{Folders, Shell},
@@ -142,11 +142,11 @@ fn subcommand(judge: &mut Judge<'_>, command: &str, args: &[Value], shell: &Shel
         "apply" if args.iter().any(|arg| arg.text.starts_with("--unsafe")) => {
             Err(Refusal::new("`git apply --unsafe-paths` writes outside the worktree", "Leave the option away."))
         }
-        "rev-parse" | "gc" if args.iter().any(|arg| arg.text.starts_with("--prune")) => Err(Refusal::new(
+        "gc" if args.iter().any(|arg| arg.text.starts_with("--prune")) => Err(Refusal::new(
             "this would delete commits that other runs may need",
             "Leave them; they take little room.",
         )),
-        _ if PLAIN.contains(&command) => outputs(judge, args, shell),
+        _ if STAYS.contains(&command) => outputs(judge, args, shell),
         _ => Err(Refusal::new(
             format!("`git {command}` is an alias, or changes references in a way that an agent has no use for"),
             "Use git's ordinary commands by their full names.",

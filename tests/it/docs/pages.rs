@@ -31,6 +31,21 @@ pub(super) fn read(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// Checks the part of a page below a line, which is made; writes it anew instead with `RIG_UPDATE_DOCS=1`.
+pub(super) fn is_made(name: &str, begin: &str, made: &str) {
+    let page = read(name);
+    let (head, found) = page.split_once(begin).expect("the page says where its made part begins");
+    if std::env::var_os("RIG_UPDATE_DOCS").is_some() {
+        fs::write(repository().join(name), format!("{head}{begin}{made}")).unwrap();
+        return;
+    }
+    let differs = made.lines().zip(found.lines()).find(|(made, found)| made != found);
+    assert!(
+        found == made,
+        "{name} is behind its source; write it anew with RIG_UPDATE_DOCS=1. First difference: {differs:#?}"
+    );
+}
+
 /// Returns every page: those beside the README, and all of docs/.
 pub(super) fn all() -> Vec<Page> {
     let mut names = Vec::new();

@@ -11,14 +11,7 @@ const BEGIN: &str = "<!-- From here on this page is made by tests/it/docs/reason
 
 #[test]
 fn the_page_of_codes_has_every_code_and_no_other() {
-    let page = pages::read(PAGE);
-    let (head, found) = page.split_once(BEGIN).expect("the page says where its made part begins");
-    let made = made_part();
-    if std::env::var_os("RIG_UPDATE_DOCS").is_some() {
-        std::fs::write(pages::repository().join(PAGE), format!("{head}{BEGIN}{made}")).unwrap();
-        return;
-    }
-    assert!(found == made, "{PAGE} is behind the table in src/domain/code.rs; write it anew with RIG_UPDATE_DOCS=1");
+    pages::is_made(PAGE, BEGIN, &made_part());
 }
 
 fn made_part() -> String {

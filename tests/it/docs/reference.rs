@@ -12,18 +12,7 @@ const BEGIN: &str = "<!-- From here on this page is made by tests/it/docs/refere
 
 #[test]
 fn the_reference_has_every_command_with_every_argument() {
-    let page = pages::read(PAGE);
-    let (head, found) = page.split_once(BEGIN).expect("the page says where its made part begins");
-    let made = made_part();
-    if std::env::var_os("RIG_UPDATE_DOCS").is_some() {
-        std::fs::write(pages::repository().join(PAGE), format!("{head}{BEGIN}{made}")).unwrap();
-        return;
-    }
-    let differs = made.lines().zip(found.lines()).find(|(made, found)| made != found);
-    assert!(
-        found == made,
-        "{PAGE} is behind the command line; write it anew with RIG_UPDATE_DOCS=1. First difference: {differs:#?}"
-    );
+    pages::is_made(PAGE, BEGIN, &made_part());
 }
 
 fn made_part() -> String {
